@@ -1,0 +1,35 @@
+# Every target makes the environment that it needs. PYTHON chooses the interpreter (3.11 or later).
+PYTHON ?= python3
+ENV = PYTHON="$(PYTHON)" tools/environment.sh
+DEMO = .venvs/demo
+TEST = .venvs/test
+MANIFEST = pyproject.toml constraints.txt tools/environment.sh
+
+.PHONY: help demo test lint format clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: $(DEMO)/.ready ## differentiate real terrain and draw it
+	@tools/demo.sh $(DEMO)
+
+test: $(TEST)/.ready lint ## format, lint, types and every test
+	$(TEST)/bin/pytest -n auto
+
+lint: $(TEST)/.ready ## check format, lint and types
+	$(TEST)/bin/ruff format --check .
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/mypy
+
+format: $(TEST)/.ready ## put the code into the project's format
+	$(TEST)/bin/ruff format .
+	$(TEST)/bin/ruff check --fix .
+
+clean: ## remove environments, caches and outputs
+	rm -rf .venvs .pytest_cache .mypy_cache .ruff_cache .hypothesis demo-output build dist
+
+$(DEMO)/.ready: $(MANIFEST)
+	@$(ENV) $(DEMO) cli
+
+$(TEST)/.ready: $(MANIFEST)
+	@$(ENV) $(TEST) test

@@ -1,0 +1,15 @@
+"""Derivatives of sampled data: values on a grid, not functions.
+
+>>> import numpy as np
+>>> import gridgrad
+>>> gridgrad.gradient(np.array([1.0, 2.0, 4.0, 7.0]), spacing=0.5)
+(array([2., 3., 5., 6.]),)
+"""
+
+from gridgrad._version import __version__ as __version__
+from gridgrad.errors import GridError as GridError
+from gridgrad.errors import GridIndexError as GridIndexError
+from gridgrad.errors import GridTypeError as GridTypeError
+from gridgrad.errors import GridWarning as GridWarning
+from gridgrad.errors import NonMonotonicWarning as NonMonotonicWarning
+from gridgrad.operators import gradient as gradient

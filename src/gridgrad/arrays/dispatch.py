@@ -1,0 +1,40 @@
+"""The array library of a value, found by its type; never imports one that the caller has not imported."""
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from gridgrad.arrays.numpy import NumPy
+from gridgrad.arrays.standard import Standard
+from gridgrad.errors import GridTypeError
+
+_libraries: dict[type, Standard] = {}
+_numpy = NumPy()
+
+
+def library_of(x: Any, name: str = "input") -> Standard:
+    """The library of the argument `name`."""
+    library = _libraries.get(type(x))
+    if library is None:
+        library = _libraries[type(x)] = _find(x, name)
+    return library
+
+
+def _find(x: Any, name: str) -> Standard:
+    if isinstance(x, np.ndarray | np.generic):
+        return _numpy
+    if any(base.__module__.partition(".")[0] == "torch" for base in type(x).__mro__):
+        import torch  # it is loaded: its class is in hand
+
+        if isinstance(x, torch.Tensor):
+            from gridgrad.arrays.torch import Torch
+
+            return Torch()
+    if array_api_compat.is_array_api_obj(x):
+        return Standard(array_api_compat.array_namespace(x))
+    hint = "; numpy.asarray makes one of it" if isinstance(x, list | tuple | int | float) else ""
+    raise GridTypeError(
+        f"{name} must be an array (NumPy, PyTorch, JAX, or any that speaks the Python Array API), "
+        f"but is {type(x).__name__}{hint}."
+    )

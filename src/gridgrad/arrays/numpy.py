@@ -1,0 +1,81 @@
+"""NumPy arrays, masked ones included."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from gridgrad.arrays.standard import Standard
+from gridgrad.errors import GridError, GridTypeError
+from gridgrad.plan import Plan
+
+
+class NumPy(Standard):
+    """NumPy, in whose promotion a float64 scalar divides float32 data in float64."""
+
+    keeps_numpy_scalars = True
+
+    def __init__(self) -> None:
+        super().__init__(xp)
+        self.name = "numpy"
+
+    def owns(self, value: Any) -> bool:
+        return isinstance(value, np.ndarray | np.generic)
+
+    def dtype(self, name: str) -> Any:
+        return np.dtype(name)
+
+    def kind(self, x: Any, name: str) -> str:
+        kind = {"i": "integer", "u": "integer", "f": "real", "c": "complex"}.get(x.dtype.kind)
+        if kind is None and x.dtype.name == "bfloat16":  # from the package ml_dtypes
+            kind = "real"
+        if kind is None:
+            raise self.refused(x, name)
+        return kind
+
+    def read(self, x: Any) -> Any:
+        return np.asarray(x)
+
+    def check_device(self, x: Any, input: Any, name: str) -> None:
+        pass
+
+    def floating(self, x: Any) -> Any:
+        return np.dtype(np.float64) if x.dtype.kind in "iu" else x.dtype.newbyteorder("=")
+
+    def default_floating(self) -> Any:
+        return np.dtype(np.float64)
+
+    def run(
+        self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        masked = any(isinstance(x, np.ma.MaskedArray) for x in inputs)
+        arrays = [np.ma.getdata(x) for x in inputs] if masked else inputs
+        with np.errstate(all="ignore"):
+            found = super().run(plan, arrays, results, computes)
+            if not masked:
+                return found
+            # A masked sample reaches exactly the results that a NaN in its place would reach.
+            marks = [np.where(np.ma.getmaskarray(x), np.nan, 0.0) for x in inputs]
+            doubles = [np.dtype(np.float64)] * plan.outputs
+            reached = super().run(plan, marks, doubles, doubles)
+        return tuple(
+            np.ma.array(value, mask=np.isnan(mark))
+            for value, mark in zip(found, reached, strict=True)
+        )
+
+    def check_writable(self, array: Any, k: int) -> None:
+        if isinstance(array, np.ma.MaskedArray):
+            raise GridTypeError(f"out[{k}] must be a plain array, but is a masked one.")
+        if not array.flags.writeable:
+            raise GridError(f"out[{k}] must be writable, but is read-only.")
+        if any(stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True)):
+            raise GridError(f"out[{k}] must not be a broadcast array, whose elements share memory.")
+
+    def overlap(self, a: Any, b: Any) -> bool:
+        if not isinstance(b, np.ndarray) or not np.may_share_memory(a, b):
+            return False
+        try:
+            return np.shares_memory(a, b, max_work=10_000)
+        except np.exceptions.TooHardError:
+            return True

@@ -1,0 +1,169 @@
+"""Any library that speaks the Python Array API (JAX, CuPy, array-api-strict, ...), and what all share."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from gridgrad.engines import reference
+from gridgrad.errors import GridError, GridTypeError
+from gridgrad.plan import Plan
+
+# Half precision holds data, not arithmetic.
+_COMPUTE = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
+_COMPLEX = {"float64": "complex128", "longdouble": "clongdouble"}
+
+
+def name_of(dtype: Any) -> str:
+    """'float32' and the like, whatever the library calls it."""
+    return str(getattr(dtype, "name", dtype)).rpartition(".")[2]
+
+
+class Standard:
+    """What gridgrad needs to know of an array library, read off the Array API standard."""
+
+    keeps_numpy_scalars = False
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+        self.name = xp.__name__.removeprefix("array_api_compat.").partition(".")[0]
+
+    # What an array holds
+
+    def owns(self, value: Any) -> bool:
+        """Whether `value` is an array of this library."""
+        return (
+            array_api_compat.is_array_api_obj(value)
+            and array_api_compat.array_namespace(value) is self.xp
+        )
+
+    def namespace(self, x: Any) -> Any:
+        """The Array API functions for x."""
+        return self.xp
+
+    def dtype(self, name: str) -> Any:
+        """This library's dtype of that name."""
+        return getattr(self.xp, name)
+
+    def kind(self, x: Any, name: str) -> str:
+        """'integer', 'real' or 'complex'; an error that names the argument for any other dtype."""
+        for kind, standard in (
+            ("real", "real floating"),
+            ("integer", "integral"),
+            ("complex", "complex floating"),
+        ):
+            if self.xp.isdtype(x.dtype, standard):
+                return kind
+        raise self.refused(x, name)
+
+    def refused(self, x: Any, name: str) -> GridTypeError:
+        return GridTypeError(
+            f"{name} must hold integers, floats or complex numbers, but holds {name_of(x.dtype)}."
+        )
+
+    def read(self, x: Any) -> Any:
+        """The values of x as a NumPy array, or None where x is differentiated or traced."""
+        jax = sys.modules.get("jax")
+        if jax is not None and isinstance(x, jax.core.Tracer):
+            return None
+        try:
+            return np.asarray(x)
+        except (TypeError, ValueError, RuntimeError):
+            return np.from_dlpack(x)
+
+    def check_device(self, x: Any, input: Any, name: str) -> None:
+        """Refuse an x that lives on another device than the input."""
+        there, here = (array_api_compat.device(array) for array in (x, input))
+        if there != here:
+            raise GridError(f"{name} must be on the input's device, {here}, but is on {there}.")
+
+    # What a result holds
+
+    def floating(self, x: Any) -> Any:
+        """The dtype of x, or the library's default floating dtype where x holds integers."""
+        return self.default_floating() if self.xp.isdtype(x.dtype, "integral") else x.dtype
+
+    def default_floating(self) -> Any:
+        return self.xp.asarray(0.0).dtype
+
+    def result_dtype(self, input: Any, dtype: Any, is_complex: bool) -> Any:
+        """The dtype of a derivative of `input` by coordinates of `dtype` (None: which do not promote)."""
+        found = self.floating(input)
+        if dtype is not None:
+            found = self.xp.result_type(found, dtype)
+        if is_complex and not self.xp.isdtype(found, "complex floating"):
+            found = self.dtype(_COMPLEX.get(name_of(found), "complex64"))
+        return found
+
+    def compute_dtype(self, dtype: Any, x: Any, wide: bool = False) -> Any:
+        """The dtype in which results of `dtype` are computed; `wide` asks for double precision."""
+        name = _COMPUTE.get(name_of(dtype), name_of(dtype))
+        if wide and self.has_double(x):
+            name = {"float32": "float64", "complex64": "complex128"}.get(name, name)
+        return self.dtype(name)
+
+    def has_double(self, x: Any) -> bool:
+        """Whether float64 exists here; in JAX it does only if it is switched on."""
+        return name_of(self.default_floating()) == "float64"
+
+    # Running a plan
+
+    def run(
+        self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        """The outputs of a plan, computed in one dtype each and rounded once to another."""
+        found = reference.run(plan, inputs, computes, self.xp)
+        return tuple(
+            self.xp.astype(value, dtype, copy=False)
+            for value, dtype in zip(found, results, strict=True)
+        )
+
+    def check_out(
+        self, out: Any, shape: tuple[int, ...], dtypes: Sequence[Any], read: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        """`out` as one writable array for each result, none of which overlaps what is `read`."""
+        if not isinstance(out, tuple | list):
+            raise GridTypeError(
+                f"out must be a tuple or list of {len(dtypes)} arrays, but is {type(out).__name__}."
+            )
+        if len(out) != len(dtypes):
+            raise GridError(
+                f"out must have {len(dtypes)} arrays, one for each dim, but has {len(out)}."
+            )
+        for k, (array, dtype) in enumerate(zip(out, dtypes, strict=True)):
+            if not self.owns(array):
+                raise GridTypeError(
+                    f"out[{k}] must be an array of the input's library, {self.name}, "
+                    f"but is {type(array).__module__}.{type(array).__name__}."
+                )
+            if tuple(array.shape) != tuple(shape):
+                raise GridError(
+                    f"out[{k}] must have the input's shape, {tuple(shape)}, "
+                    f"but has {tuple(array.shape)}."
+                )
+            if array.dtype != dtype:
+                raise GridTypeError(
+                    f"out[{k}] must have the result's dtype, {name_of(dtype)}, "
+                    f"but has {name_of(array.dtype)}."
+                )
+            if read:
+                self.check_device(array, read[0], f"out[{k}]")
+            self.check_writable(array, k)
+            for other in (*read, *out[:k]):
+                if self.overlap(array, other):
+                    which = "the input or its coordinates" if any(other is r for r in read) else "out"
+                    raise GridError(f"out[{k}] must not share memory with {which}.")
+        return tuple(out)
+
+    def check_writable(self, array: Any, k: int) -> None:
+        raise GridTypeError(f"out is not offered for {self.name}, whose arrays may not be changed.")
+
+    def overlap(self, a: Any, b: Any) -> bool:
+        """Whether writing a may change b."""
+        return a is b
+
+    def write(self, results: Sequence[Any], out: Sequence[Any]) -> None:
+        for value, array in zip(results, out, strict=True):
+            array[...] = value

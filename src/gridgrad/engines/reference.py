@@ -1,0 +1,97 @@
+"""The reference engine: what a plan means, in standard array operations.
+
+It runs on every library that speaks the Python Array API, is differentiable and traceable where the
+library is, and is the oracle for the fast engines.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+from array_api_compat import device
+
+from gridgrad.differences import difference, parts, precision
+from gridgrad.plan import Plan, Term
+from gridgrad.stencil import Row
+
+# Samples near the largest number have differences beyond it, though the derivative may be finite.
+# Scaling by this power of two is exact, and leaves room for any stencil's partial sums.
+_ROOM = 2.0**-10
+
+
+def run(plan: Plan, inputs: Sequence[Any], computes: Sequence[Any], xp: Any) -> list[Any]:
+    """The outputs of a plan, each in its dtype of `computes`."""
+    outputs: list[list[Any]] = [[] for _ in range(plan.outputs)]
+    for term in plan.terms:
+        outputs[term.output].append(_derivative(term, inputs[term.input], computes[term.output], xp))
+    return [reduce(add, terms) for terms in outputs]
+
+
+def _derivative(term: Term, f: Any, compute: Any, xp: Any) -> Any:
+    samples = parts(f, compute, xp)
+    found = _apply(term, samples, xp)
+    if xp.isdtype(f.dtype, "integral"):
+        return found
+    rescued = _apply(term, tuple(part * _ROOM for part in samples), xp) / _ROOM
+    return xp.where(xp.isfinite(found), found, rescued)
+
+
+def _apply(term: Term, samples: tuple[Any, ...], xp: Any) -> Any:
+    """Each row's sum over the samples that it serves, laid end to end."""
+    n = samples[0].shape[term.dim]
+
+    def rows(first: int, last: int, row: Row) -> Any:
+        def sample(offset: int) -> tuple[Any, ...]:
+            window = slice(first + offset, last + offset)
+            index = (*(slice(None),) * term.dim, window, ...)
+            return tuple(part[index] for part in samples)
+
+        def along(weight: Any) -> Any:
+            weight = _as_array(weight, samples[0], xp)
+            return xp.reshape(weight, (-1, *(1,) * (samples[0].ndim - term.dim - 1)))
+
+        if isinstance(row.weights[0], float):
+            return _sum_of_numbers(row, sample) / row.divisor
+        return _sum_of_arrays(row, sample, along, xp) / row.divisor
+
+    return xp.concat([rows(*served) for served in term.stencil.rows(n)], axis=term.dim)
+
+
+def _as_array(weight: Any, like: Any, xp: Any) -> Any:
+    """Weights in the dtype and on the device of `like`; those of coordinates come as wide NumPy arrays."""
+    if not isinstance(weight, np.ndarray):
+        return xp.astype(weight, like.dtype, copy=False)
+    if precision(xp, like.dtype) <= 53:
+        weight = weight.astype(np.complex128 if np.iscomplexobj(weight) else np.float64)
+    return xp.asarray(weight, dtype=like.dtype, device=device(like))
+
+
+def _sum_of_numbers(row: Row, sample: Callable[[int], tuple[Any, ...]]) -> Any:
+    return reduce(
+        add, (w * difference(sample(plus), sample(minus)) for w, plus, minus in row.differences())
+    )
+
+
+def _sum_of_arrays(
+    row: Row, sample: Callable[[int], tuple[Any, ...]], along: Callable[[Any], Any], xp: Any
+) -> Any:
+    """Differences from the sample itself, unless it has no weight and must not be read."""
+    weight = {k: along(w) for k, w in zip(row.offsets, row.weights, strict=True)}
+    other = next(k for k in row.offsets if k != 0)
+    unread = (weight[0] == 0) & ~xp.isfinite(sample(0)[0])
+    reference = tuple(
+        xp.where(unread, there, here)
+        for there, here in zip(sample(other), sample(0), strict=True)
+    )
+    total = 0
+    for k in row.offsets:
+        if k == 0:
+            continue
+        change = difference(sample(k), reference)
+        absent = weight[k] == 0
+        if k == other:
+            absent = absent | unread
+        total = total + xp.where(absent, xp.zeros_like(change), weight[k] * change)
+    return total

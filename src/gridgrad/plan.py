@@ -1,0 +1,33 @@
+"""The plan: a whole computation as a table of one-axis stencils.
+
+Every operator on sampled data is such a table, so that one engine method, "run this plan", serves them all.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gridgrad.stencil import Stencil
+
+
+class Term(NamedTuple):
+    """Output `output` adds this stencil along `dim` of input `input`."""
+
+    output: int
+    input: int
+    dim: int
+    stencil: Stencil
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Terms that take `inputs` arrays to `outputs` arrays. Hashable where every spacing is a number."""
+
+    inputs: int
+    outputs: int
+    terms: tuple[Term, ...]
+
+
+def gradient_plan(stencils: dict[int, Stencil]) -> Plan:
+    """One input; for each dim an output, its derivative along that dim."""
+    terms = (Term(k, 0, dim, stencil) for k, (dim, stencil) in enumerate(stencils.items()))
+    return Plan(1, len(stencils), tuple(terms))

@@ -1,0 +1,137 @@
+"""The coordinates of the samples along one dim, checked, and kept so that their differences are exact."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from gridgrad.differences import difference, parts
+from gridgrad.errors import GridError, GridTypeError, NonMonotonicWarning, warn
+
+# NumPy's units of time that have a fixed length, in seconds.
+_SECONDS = {
+    "W": Fraction(604800),
+    "D": Fraction(86400),
+    "h": Fraction(3600),
+    "m": Fraction(60),
+    **{unit: Fraction(1, 1000**k) for k, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """Coordinates as the parts of a sum, in a `unit` of so many of the user's.
+
+    NumPy arrays of the widest floating dtype, whose weights are rounded once at the end; or, where a
+    library differentiates or traces them, that library's arrays (`traced`), and so are the weights.
+    """
+
+    parts: tuple[Any, ...]
+    xp: Any
+    unit: Fraction = Fraction(1)
+    traced: bool = False
+
+    def offsets(self, k: int, start: int, stop: int) -> Any:
+        """x[i + k] - x[i] for each i from `start` up to `stop`, differenced before anything is rounded."""
+        ahead = tuple(part[start + k : stop + k] for part in self.parts)
+        here = tuple(part[start:stop] for part in self.parts)
+        found = difference(ahead, here)
+        if self.unit != 1:
+            found = found * self.unit.numerator / self.unit.denominator
+        return found
+
+
+def check_shape(shape: tuple[int, ...], dim: int, n: int) -> None:
+    """Refuse coordinates that are not one a sample."""
+    if len(shape) != 1:
+        raise GridError(
+            f"coordinates for dim {dim} must be scalars or 1d (a step, or one coordinate a sample), "
+            f"but have shape {shape}."
+        )
+    if shape[0] != n:
+        raise GridError(
+            f"coordinates for dim {dim} must have one entry a sample, {n}, but have {shape[0]}."
+        )
+
+
+def seconds(time: Any, dim: int) -> float:
+    """A timedelta64 in seconds."""
+    if np.isnat(time):
+        raise GridError(f"spacing for dim {dim} must be finite and not zero, but is NaT.")
+    count, unit = _counts(np.asarray(time), dim)
+    return float(int(count) * unit)
+
+
+def from_values(x: Any, dim: int) -> Positions:
+    """Check coordinates whose values can be read: finite, distinct, and with a warning if they turn back."""
+    if x.dtype.kind in "mM":
+        _refuse_first(np.isnat(x), x, dim)
+        counts, unit = _counts(x, dim)
+        found = Positions(parts(counts, np.dtype(np.longdouble), np), np, unit)
+    elif x.dtype.kind in "iu":
+        found = Positions(parts(x, np.dtype(np.longdouble), np), np)
+    elif x.dtype.kind == "f" or x.dtype.name == "bfloat16":
+        found = Positions((x.astype(np.longdouble),), np)
+    elif x.dtype.kind == "c":
+        found = Positions((x.astype(np.clongdouble),), np)
+    else:
+        raise GridTypeError(
+            f"coordinates for dim {dim} must be integers, floats, complex numbers or times, "
+            f"but are {x.dtype}."
+        )
+    _refuse_first(~np.isfinite(found.parts[0]), x, dim)
+    _check_distinct(found, x, dim)
+    return found
+
+
+def common_step(positions: Positions, n: int) -> Any:
+    """The step of positions whose gaps are all exactly equal, or None."""
+    if positions.traced or n < 2:
+        return None
+    gaps = positions.offsets(1, 0, n - 1)
+    step = complex(gaps[0]) if np.iscomplexobj(gaps) else float(gaps[0])
+    return step if step == gaps[0] and (gaps == gaps[0]).all() else None
+
+
+def _counts(times: Any, dim: int) -> tuple[Any, Fraction]:
+    """Times as int64 counts of a unit of so many seconds."""
+    unit, count = np.datetime_data(times.dtype)
+    if unit in ("Y", "M") and times.dtype.kind == "M":
+        times, unit, count = times.astype("datetime64[D]"), "D", 1
+    if unit not in _SECONDS:
+        raise GridTypeError(
+            f"spacing for dim {dim} is {times.dtype}, whose unit has no fixed length; "
+            "convert it to days, seconds or another fixed unit of time."
+        )
+    return times.astype(np.int64), count * _SECONDS[unit]
+
+
+def _refuse_first(bad: Any, x: Any, dim: int) -> None:
+    if bad.any():
+        first = int(np.argmax(bad))
+        raise GridError(f"coordinates for dim {dim} must be finite, but entry {first} is {x[first]}.")
+
+
+def _check_distinct(positions: Positions, x: Any, dim: int) -> None:
+    gaps = positions.offsets(1, 0, len(x) - 1)
+    if np.iscomplexobj(gaps) and not gaps.imag.any():
+        gaps = gaps.real
+    ordered = not np.iscomplexobj(gaps)
+    if ordered and ((gaps > 0).all() or (gaps < 0).all()):
+        return
+    _, first_seen, which = np.unique(x, return_index=True, return_inverse=True)
+    repeated = first_seen[which] != np.arange(len(x))
+    if repeated.any():
+        second = int(np.argmax(repeated))
+        raise GridError(
+            f"coordinates for dim {dim} must be distinct, but entry {second} is {x[second]}, "
+            f"as is entry {int(first_seen[which[second]])}."
+        )
+    if ordered:
+        turn = 1 + int(np.argmax(np.sign(gaps) != np.sign(gaps[0])))
+        warn(
+            f"coordinates for dim {dim} are not monotonic: they turn back after entry {turn - 1}"
+            f" ({x[turn - 1]}) towards entry {turn}.",
+            NonMonotonicWarning,
+        )

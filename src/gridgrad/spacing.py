@@ -1,0 +1,165 @@
+"""What a user gives as `spacing`: for each dim a step, or the positions of its samples."""
+
+import math
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Protocol
+
+import numpy as np
+
+from gridgrad.differences import parts
+from gridgrad.errors import GridError, GridTypeError
+from gridgrad.positions import Positions, check_shape, common_step, from_values, seconds
+
+
+class Library(Protocol):
+    """What spacing asks of the array library that the input belongs to."""
+
+    keeps_numpy_scalars: bool
+
+    def owns(self, value: Any) -> bool:
+        """Whether `value` is an array of this library."""
+
+    def namespace(self, x: Any) -> Any:
+        """The Array API functions for x."""
+
+    def kind(self, x: Any, name: str) -> str:
+        """'integer', 'real' or 'complex'; an error that names the argument for any other dtype."""
+
+    def read(self, x: Any) -> Any:
+        """The values of x as a NumPy array, or None where x is differentiated or traced."""
+
+    def floating(self, x: Any) -> Any:
+        """The dtype of x, or the library's default floating dtype where x holds integers."""
+
+    def compute_dtype(self, dtype: Any, x: Any) -> Any:
+        """The dtype in which results of that dtype are computed, on the device of x."""
+
+    def check_device(self, x: Any, input: Any, name: str) -> None:
+        """Refuse an x that lives on another device than the input."""
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """A step (a number or a traced 0-d array) or positions, and what they make of the result's dtype."""
+
+    step: Any = None
+    positions: Positions | None = None
+    dtype: Any = None  # floating coordinates of the input's library promote, as its arrays do
+    is_complex: bool = False
+
+
+def entries(spacing: Any, dims: tuple[int, ...], library: Library) -> list[Any]:
+    """The `spacing` argument as one entry for each differentiated dim."""
+    if library.owns(spacing) or isinstance(spacing, np.ndarray):
+        if spacing.ndim == 0:
+            return [spacing] * len(dims)
+        if spacing.ndim == 1 and len(dims) == 1:
+            return [spacing]
+        raise GridError(
+            f"spacing is one array of shape {tuple(spacing.shape)}, which can only be the coordinates "
+            f"of one dim, but {_counted(dims)}; give a sequence with one entry for each dim."
+        )
+    if isinstance(spacing, str | bytes | dict | set) or not isinstance(spacing, Sequence):
+        return [spacing] * len(dims)
+    if len(spacing) != len(dims):
+        hint = ""
+        if len(dims) == 1:
+            hint = "; coordinates go inside a sequence, spacing=(coordinates,), or into an array"
+        raise GridError(
+            f"spacing must be a number or have one entry for each differentiated dim, "
+            f"but has {len(spacing)} and {_counted(dims)}{hint}."
+        )
+    return list(spacing)
+
+
+def _counted(dims: tuple[int, ...]) -> str:
+    if len(dims) == 1:
+        return f"1 dim is differentiated, {dims[0]}"
+    return f"{len(dims)} dims are differentiated, {dims}"
+
+
+def parse(entry: Any, dim: int, n: int, library: Library, input: Any) -> Spacing:
+    """One dim's entry of `spacing`, for n samples."""
+    if isinstance(entry, np.timedelta64):
+        return _step(seconds(entry, dim), dim)
+    if isinstance(entry, bool | np.bool_ | str | bytes) or entry is None:
+        raise GridTypeError(_not_understood(entry, dim))
+    if isinstance(entry, numbers.Number | Decimal | np.number):
+        return _step(_number(entry, dim, library), dim)
+    if library.owns(entry):
+        library.check_device(entry, input, f"spacing for dim {dim}")
+        return _own(entry, dim, n, library)
+    if isinstance(entry, Sequence) or hasattr(entry, "__array__"):
+        # A list, or an array of another library: plain numbers, which never widen the input's dtype.
+        try:
+            values = np.asarray(entry)
+        except Exception as error:
+            raise GridTypeError(
+                f"spacing for dim {dim} cannot be read as coordinates: {error}"
+            ) from error
+        return _from_values(values, dim, n, library)
+    raise GridTypeError(_not_understood(entry, dim))
+
+
+def _own(entry: Any, dim: int, n: int, library: Library) -> Spacing:
+    """An array of the input's own library, which may be differentiated or traced."""
+    values = library.read(entry)
+    if values is not None and values.dtype.kind in "mM":
+        return _from_values(values, dim, n, library)
+    name = f"spacing for dim {dim}"
+    kind = library.kind(entry, name)
+    dtype = None if kind == "integer" or entry.ndim == 0 else entry.dtype
+    if values is not None:
+        return _from_values(values, dim, n, library, dtype)
+    xp = library.namespace(entry)
+    compute = library.compute_dtype(library.floating(entry), entry)
+    if entry.ndim == 0:
+        return Spacing(step=xp.astype(entry, compute), is_complex=kind == "complex")
+    check_shape(tuple(entry.shape), dim, n)
+    positions = Positions(parts(entry, compute, xp), xp, traced=True)
+    return Spacing(positions=positions, dtype=dtype, is_complex=kind == "complex")
+
+
+def _from_values(values: Any, dim: int, n: int, library: Library, dtype: Any = None) -> Spacing:
+    """A step or coordinates whose values can be read."""
+    if values.ndim == 0:
+        if values.dtype.kind == "m":
+            return _step(seconds(values, dim), dim)
+        if values.dtype.kind not in "iufc" and values.dtype.name != "bfloat16":
+            raise GridTypeError(_not_understood(values, dim))
+        return _step(_number(values[()], dim, library), dim)
+    check_shape(values.shape, dim, n)
+    positions = from_values(values, dim)
+    step = common_step(positions, n)
+    return Spacing(step, None if step is not None else positions, dtype, values.dtype.kind == "c")
+
+
+def _number(value: Any, dim: int, library: Library) -> Any:
+    """A scalar as a Python number; for NumPy data a wide NumPy scalar stays, to divide as NumPy does."""
+    if isinstance(value, np.float64 | np.longdouble) and library.keeps_numpy_scalars:
+        return value
+    try:
+        if isinstance(value, numbers.Complex | np.complexfloating) and not isinstance(
+            value, numbers.Real
+        ):
+            return complex(value)
+        return float(value)
+    except OverflowError:
+        raise GridError(f"spacing for dim {dim} must be finite, but is too large a number.") from None
+
+
+def _step(step: Any, dim: int) -> Spacing:
+    if not 0 < abs(step) < math.inf:
+        raise GridError(f"spacing for dim {dim} must be finite and not zero, but is {step}.")
+    return Spacing(step, is_complex=isinstance(step, complex))
+
+
+def _not_understood(entry: Any, dim: int) -> str:
+    shown = repr(entry) if isinstance(entry, bool | str | type(None)) else type(entry).__name__
+    return (
+        f"spacing for dim {dim} must be a number or 1-D coordinates (a list, a NumPy array, or an "
+        f"array of the input's library), but is {shown:.80}."
+    )

@@ -1,0 +1,57 @@
+"""Finite-difference weights: exact rationals on a uniform grid, Fornberg's recursion on any other."""
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any
+
+
+@lru_cache(maxsize=1024)
+def uniform_weights(offsets: tuple[int, ...], order: int) -> tuple[Fraction, ...]:
+    """The weights w of sum_j w[j] f(x + offsets[j] h) / h**order, the derivative of that order at x.
+
+    Exact rationals: the derivative at 0 of the polynomial through the samples, for which the sum is
+    exact up to degree len(offsets) - 1.
+
+    Source: B. Fornberg, Generation of finite difference formulas on arbitrarily spaced grids,
+    Mathematics of Computation 51 (1988), 699-706.
+
+    >>> uniform_weights((-1, 0, 1), 1)
+    (Fraction(-1, 2), Fraction(0, 1), Fraction(1, 2))
+    """
+    return tuple(fornberg([Fraction(offset) for offset in offsets], order))
+
+
+def fornberg(offsets: Sequence[Any], order: int) -> list[Any]:
+    """The weights of the derivative of that order at 0 from samples at `offsets`.
+
+    The offsets are exact numbers, or arrays of one shape with an offset for each of many stencils; the
+    weights are alike. Additions, products and quotients only, so it is differentiable where they are.
+
+    Source: B. Fornberg, Calculation of weights in finite difference formulas, SIAM Review 40 (1998),
+    685-691.
+
+    >>> from fractions import Fraction
+    >>> [str(w) for w in fornberg([Fraction(0), Fraction(1), Fraction(2)], 1)]
+    ['-3/2', '2', '-1/2']
+    """
+    zero = offsets[0] - offsets[0]
+    one = zero + 1
+    # table[k][j]: the weight of sample j in the derivative of order k, from the samples seen so far.
+    table = [[one if k == 0 else zero] for k in range(order + 1)]
+    previous_product = one
+    for i in range(1, len(offsets)):
+        product = math.prod((offsets[i] - offsets[j] for j in range(i)), start=one)
+        newest = [
+            previous_product * ((k * table[k - 1][-1] if k else 0) - offsets[i - 1] * table[k][-1])
+            for k in range(order + 1)
+        ]
+        for j in range(i):
+            for k in range(order, -1, -1):
+                lower = k * table[k - 1][j] if k else 0
+                table[k][j] = (offsets[i] * table[k][j] - lower) / (offsets[i] - offsets[j])
+        for k in range(order + 1):
+            table[k].append(newest[k] / product)
+        previous_product = product
+    return table[order]
