@@ -1,0 +1,63 @@
+"""How the tests of the command run it, and what they expect of it."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from typer.testing import CliRunner
+
+from gridgrad.app.cli import app
+from gridgrad.app.field import Array
+
+HILL = np.exp(-(np.mgrid[-2:2:30j, -3:3:40j] ** 2).sum(axis=0))
+
+
+def call(*words: object) -> Any:
+    """Run `gridgrad gradient ...` in this process."""
+    return CliRunner().invoke(app, ["gradient", *map(str, words)])
+
+
+def done(*words: object) -> Any:
+    result = call(*words)
+    assert (result.exit_code, result.exception) == (0, None), result.stderr
+    return result
+
+
+def command(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run `gridgrad ...` in a process of its own, with warnings as errors."""
+    settings: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    words = (sys.executable, "-W", "error", "-m", "gridgrad", *words)
+    return subprocess.run(words, text=True, check=False, timeout=60, **settings)
+
+
+def script(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own after some code, which may break things."""
+    code = f"import os, signal, sys\n{code}\nfrom gridgrad.app import main\nmain()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "gradient", *words],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def refused(result: Any) -> str:
+    """The one sentence with which the command ended at status 2."""
+    status = result.returncode if hasattr(result, "returncode") else result.exit_code
+    assert status == 2, result.stderr
+    assert not result.stdout
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("gridgrad: ")
+    assert line.endswith(".")
+    assert "Traceback" not in line
+    assert "fault in gridgrad" not in line
+    return str(line)
+
+
+def contents() -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
+def save(values: Array, name: str = "f.npy") -> str:
+    np.save(name, values)
+    return name
