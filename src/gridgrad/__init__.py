@@ -7,6 +7,8 @@
 """
 
 from gridgrad._version import __version__ as __version__
+from gridgrad.engines.threads import get_num_threads as get_num_threads
+from gridgrad.engines.threads import set_num_threads as set_num_threads
 from gridgrad.errors import GridError as GridError
 from gridgrad.errors import GridIndexError as GridIndexError
 from gridgrad.errors import GridTypeError as GridTypeError

@@ -135,8 +135,4 @@ def gradient(
         library.compute_dtype(result, input, kind == "integer" or not stencil.fits_single)
         for result, stencil in zip(results, stencils.values(), strict=True)
     ]
-    found = library.run(gradient_plan(stencils), (input,), results, computes)
-    if out is None:
-        return found
-    library.write(found, out)
-    return tuple(out)
+    return library.run(gradient_plan(stencils), (input,), results, computes, out)

@@ -3,6 +3,7 @@
 Every operator on sampled data is such a table, so that one engine method, "run this plan", serves them all.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +26,12 @@ class Plan:
     inputs: int
     outputs: int
     terms: tuple[Term, ...]
+
+    def only(self, outputs: Sequence[int]) -> "Plan":
+        """The part of the plan that makes these outputs, in this order."""
+        place = {output: k for k, output in enumerate(outputs)}
+        terms = (t._replace(output=place[t.output]) for t in self.terms if t.output in place)
+        return Plan(self.inputs, len(place), tuple(terms))
 
 
 def gradient_plan(stencils: dict[int, Stencil]) -> Plan:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-import array_api_compat.numpy as xp
 import numpy as np
 
 from gridgrad.arrays.standard import Standard
+from gridgrad.engines import cpu
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
 
@@ -17,7 +17,7 @@ class NumPy(Standard):
     keeps_numpy_scalars = True
 
     def __init__(self) -> None:
-        super().__init__(xp)
+        super().__init__(np)
         self.name = "numpy"
 
     def owns(self, value: Any) -> bool:
@@ -47,21 +47,40 @@ class NumPy(Standard):
         return np.dtype(np.float64)
 
     def run(
-        self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any]
+        self,
+        plan: Plan,
+        inputs: Sequence[Any],
+        results: Sequence[Any],
+        computes: Sequence[Any],
+        out: Sequence[Any] | None = None,
     ) -> tuple[Any, ...]:
-        masked = any(isinstance(x, np.ma.MaskedArray) for x in inputs)
-        arrays = [np.ma.getdata(x) for x in inputs] if masked else inputs
+        if any(isinstance(x, np.ma.MaskedArray) for x in inputs):
+            return self._run_masked(plan, inputs, results, computes, out)
+        arrays = out
+        if arrays is None:
+            arrays = [cpu.empty_like(inputs[0], dtype) for dtype in results]
+        if cpu.run(plan, inputs, arrays, computes):
+            return tuple(arrays)
         with np.errstate(all="ignore"):
-            found = super().run(plan, arrays, results, computes)
-            if not masked:
-                return found
-            # A masked sample reaches exactly the results that a NaN in its place would reach.
-            marks = [np.where(np.ma.getmaskarray(x), np.nan, 0.0) for x in inputs]
-            doubles = [np.dtype(np.float64)] * plan.outputs
-            reached = super().run(plan, marks, doubles, doubles)
+            return super().run(plan, inputs, results, computes, out)
+
+    def _run_masked(
+        self,
+        plan: Plan,
+        inputs: Sequence[Any],
+        results: Sequence[Any],
+        computes: Sequence[Any],
+        out: Sequence[Any] | None,
+    ) -> tuple[Any, ...]:
+        """A masked sample reaches exactly the results that a NaN in its place would reach."""
+        if out is not None:
+            raise GridTypeError("out is not offered for masked input.")
+        found = self.run(plan, [np.ma.getdata(x) for x in inputs], results, computes)
+        marks = [np.where(np.ma.getmaskarray(x), np.nan, 0.0) for x in inputs]
+        doubles = [np.dtype(np.float64)] * plan.outputs
         return tuple(
             np.ma.array(value, mask=np.isnan(mark))
-            for value, mark in zip(found, reached, strict=True)
+            for value, mark in zip(found, self.run(plan, marks, doubles, doubles), strict=True)
         )
 
     def check_writable(self, array: Any, k: int) -> None:

@@ -111,14 +111,28 @@ class Standard:
     # Running a plan
 
     def run(
-        self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any]
+        self,
+        plan: Plan,
+        inputs: Sequence[Any],
+        results: Sequence[Any],
+        computes: Sequence[Any],
+        out: Sequence[Any] | None = None,
     ) -> tuple[Any, ...]:
-        """The outputs of a plan, computed in one dtype each and rounded once to another."""
-        found = reference.run(plan, inputs, computes, self.xp)
-        return tuple(
+        """The outputs of a plan, each computed in a dtype of `computes` and rounded once to its result's.
+
+        They are written into `out` if that is given.
+        """
+        found = tuple(
             self.xp.astype(value, dtype, copy=False)
-            for value, dtype in zip(found, results, strict=True)
+            for value, dtype in zip(
+                reference.run(plan, inputs, computes, self.xp), results, strict=True
+            )
         )
+        if out is None:
+            return found
+        for value, array in zip(found, out, strict=True):
+            array[...] = value
+        return tuple(out)
 
     def check_out(
         self, out: Any, shape: tuple[int, ...], dtypes: Sequence[Any], read: Sequence[Any]
@@ -163,7 +177,3 @@ class Standard:
     def overlap(self, a: Any, b: Any) -> bool:
         """Whether writing a may change b."""
         return a is b
-
-    def write(self, results: Sequence[Any], out: Sequence[Any]) -> None:
-        for value, array in zip(results, out, strict=True):
-            array[...] = value

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import array_api_compat.torch as xp
+import numpy as np
 import torch
 
 from gridgrad.arrays.standard import Standard
+from gridgrad.engines import cpu
 from gridgrad.errors import GridError
+from gridgrad.plan import Plan
 
 
 class Torch(Standard):
@@ -57,15 +60,66 @@ class Torch(Standard):
         (a_first, a_last), (b_first, b_last) = _extent(a), _extent(b)
         return bool(a_first < b_last and b_first < a_last)
 
-    def write(self, results: Sequence[Any], out: Sequence[Any]) -> None:
-        for value, array in zip(results, out, strict=True):
-            array.copy_(value)
+    def run(
+        self,
+        plan: Plan,
+        inputs: Sequence[Any],
+        results: Sequence[Any],
+        computes: Sequence[Any],
+        out: Sequence[Any] | None = None,
+    ) -> tuple[Any, ...]:
+        if all(_is_plain(x) for x in (*inputs, *(out or ()))) and all(c in _NUMPY for c in computes):
+            arrays = [_as_numpy(x) for x in inputs]
+            if out is None:
+                outputs = [cpu.empty_like(arrays[0], _NUMPY[dtype]) for dtype in results]
+            else:
+                outputs = [_as_numpy(x) for x in out]
+            if cpu.run(plan, arrays, outputs, [_NUMPY[dtype] for dtype in computes]):
+                if out is None:
+                    return tuple(_from_numpy(x) for x in outputs)
+                torch.autograd.graph.increment_version(out)
+                return tuple(out)
+        return super().run(plan, inputs, results, computes, out)
+
+
+_NUMPY = {
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+    torch.complex64: np.dtype(np.complex64),
+    torch.complex128: np.dtype(np.complex128),
+    torch.float16: np.dtype(np.float16),
+    torch.bfloat16: cpu.BFLOAT16,
+}
+
+
+def _is_plain(x: Any) -> bool:
+    """Whether x is memory of this machine, which the CPU engine may use."""
+    return bool(
+        x.device.type == "cpu"
+        and x.layout == torch.strided
+        and x.dtype != torch.complex32
+        and not _differentiated(x)
+        and not x.is_conj()
+        and not x.is_neg()
+    )
+
+
+def _as_numpy(x: Any) -> Any:
+    if x.dtype == torch.bfloat16:
+        return x.detach().view(torch.int16).numpy().view(cpu.BFLOAT16)
+    return x.detach().numpy()
+
+
+def _from_numpy(x: Any) -> Any:
+    if x.dtype == cpu.BFLOAT16:
+        return torch.from_numpy(x.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(x)
 
 
 def _differentiated(x: Any) -> bool:
     """Whether the values of x may not be read: a gradient, a transform or a compiler follows them."""
     return bool(
-        x.requires_grad
+        (x.requires_grad and torch.is_grad_enabled())
         or type(x) not in (torch.Tensor, torch.nn.Parameter)
         or x.device.type == "meta"
         or torch.compiler.is_compiling()

@@ -1,0 +1,253 @@
+"""The CPU engine: runs a plan on arrays in memory, reading each input once and writing each output once.
+
+Arrays of the dtype computed in, whose samples are neighbours in memory along some dim, are read and
+written in place. All others (integers, half precision, every second column of an image) pass through
+blocks that fit in the cache; no input is ever copied whole.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gridgrad.engines import program
+from gridgrad.engines.threads import share, threads_here
+from gridgrad.plan import Plan
+
+# PyTorch's bfloat16, which NumPy has no dtype for, comes as this.
+BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
+
+_DTYPES = tuple(np.dtype(name) for name in ("f4", "f8", "c8", "c16"))
+# Samples below which a second thread costs more than it saves.
+_SERIAL = 1 << 16
+# Samples of a block that is converted or gathered.
+_BLOCK = 1 << 15
+# Bytes of the planes around a plane, above which they are cut into blocks of so many bytes to stay cached.
+_PLANES, _PLANE_BLOCK = 1 << 23, 1 << 18
+
+Box = tuple[tuple[int, int], ...]  # for each dim up to the walk's `split`, the first and one past the last
+
+
+class _Inexact(Exception):
+    """64-bit integers that double precision does not hold; the reference engine takes them apart."""
+
+
+def empty_like(x: Any, dtype: Any) -> Any:
+    """A new array of the shape of x, laid out in memory in the same order of dims.
+
+    NumPy asks for large pages, which makes first use of fresh memory several times cheaper.
+    """
+    order = memory_order(x)
+    if order == tuple(range(x.ndim)):
+        return np.empty(x.shape, dtype)
+    return np.empty([x.shape[dim] for dim in order], dtype).transpose(np.argsort(order))
+
+
+def memory_order(x: Any) -> tuple[int, ...]:
+    """The dims from the longest stride to the shortest; as they are if samples share memory."""
+    strides = x.strides
+    if 0 in strides and any(s == 0 and n > 1 for s, n in zip(strides, x.shape, strict=True)):
+        return tuple(range(x.ndim))
+    return tuple(sorted(range(x.ndim), key=lambda dim: -abs(strides[dim])))
+
+
+def run(
+    plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]
+) -> bool:
+    """Run a plan on arrays of one shape, of any dtypes and strides, each output computed in its dtype.
+
+    Returns False, for the reference engine to take over, where this engine cannot: a dtype that is not
+    single or double precision, weights that are not real numbers, 64-bit integers with too many digits.
+    """
+    if not program.is_runnable(plan) or any(dtype not in _DTYPES for dtype in computes):
+        return False
+    if inputs[0].size == 0:
+        return True
+    try:
+        for dtype in dict.fromkeys(computes):
+            chosen = [k for k, each in enumerate(computes) if each == dtype]
+            part = plan if len(chosen) == len(computes) else plan.only(chosen)
+            _prepare(part, inputs, [outputs[k] for k in chosen], dtype)
+    except _Inexact:
+        return False
+    return True
+
+
+def _prepare(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], dtype: Any) -> None:
+    """Make the arrays real and put their dims in the order of memory."""
+    if dtype.kind == "c":
+        inputs, outputs = ([_as_pairs(x) for x in arrays] for arrays in (inputs, outputs))
+        dtype = np.dtype(f"f{dtype.itemsize // 2}")
+    order = memory_order(inputs[0])
+    if order != tuple(range(len(order))):
+        inputs, outputs = ([x.transpose(order) for x in arrays] for arrays in (inputs, outputs))
+        place = {dim: k for k, dim in enumerate(order)}
+        terms = tuple(term._replace(dim=place[term.dim]) for term in plan.terms)
+        plan = Plan(plan.inputs, plan.outputs, terms)
+    _run(plan, [*inputs, *outputs], len(inputs), dtype)
+
+
+def _run(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
+    """The same for real arrays whose dims are in the order of memory; the first `count` are inputs."""
+    shape, size = arrays[0].shape, dtype.itemsize
+    direct = [_is_direct(x, dtype) for x in arrays]
+    route = program.walk(
+        shape, [x.strides for x, here in zip(arrays, direct, strict=True) if here], size
+    )
+    reach = [program.reach(plan, dim) for dim in range(route.split + 1)]
+    threads = threads_here() if arrays[0].size > _SERIAL else 1
+    if all(direct):
+        blocks = _pieces(route, reach, size, threads)
+        strides = [x.strides for x in arrays]
+        halos = [[0] * len(reach)] * len(arrays)
+    else:
+        blocks = _cache_blocks(route, reach)
+        halos = [reach if k < count else [0] * len(reach) for k in range(len(arrays))]
+        whole = shape[route.split + 1 :]
+        stage_shapes = [
+            (*(min(b + 2 * h, n) for b, h, n in zip(blocks, halo, shape, strict=False)), *whole)
+            for halo in halos
+        ]
+        strides = [
+            x.strides if here else _contiguous_strides(stage, size)
+            for x, here, stage in zip(arrays, direct, stage_shapes, strict=True)
+        ]
+    tables = program.tables(plan, route, strides[:count], dtype)
+    kernel = _kernel()
+    rows = np.array([each[: route.split] for each in strides], np.int64).reshape(len(strides), -1)
+    chunk = min(program.CHUNK_BYTES // size, route.length)
+
+    def work(boxes: Iterable[Box]) -> None:
+        scratch = np.empty((2, chunk), dtype)
+        index = np.empty(route.split + count, np.int64)
+        origins = np.array([address(x) for x in arrays], np.int64)
+        stages = [
+            None if here else np.empty(stage_shapes[k], dtype) for k, here in enumerate(direct)
+        ]
+        for box in boxes:
+            windows = []
+            for k, (x, stage) in enumerate(zip(arrays, stages, strict=True)):
+                if stage is None:
+                    continue
+                reached = [
+                    (max(0, a - h), min(n, b + h))
+                    for (a, b), h, n in zip(box, halos[k], shape, strict=False)
+                ]
+                held = stage[tuple(slice(b - a) for a, b in reached)]
+                theirs = x[tuple(slice(a, b) for a, b in reached)]
+                windows.append((k, held, theirs))
+                # The address at which sample 0 would stand if the stage went on for ever.
+                skipped = sum(a * s for (a, _), s in zip(reached, strides[k], strict=False))
+                origins[k] = address(stage) - skipped
+                if k < count:
+                    _load(held, theirs)
+            corner = np.array(box, np.int64).reshape(-1, 2)
+            kernel(
+                corner[:-1, 0].copy(), corner[:-1, 1].copy(), corner[-1, 0] * route.period,
+                corner[-1, 1] * route.period, origins[:count], origins[count:], rows[:count],
+                rows[count:], index, *tables, route.length, scratch,
+            )  # fmt: skip
+            for k, held, theirs in windows:
+                if k >= count:
+                    _store(theirs, held)
+
+    share(work, _boxes(route, blocks), threads)
+
+
+def address(x: Any) -> int:
+    """Where the sample at index 0 of every dim stands."""
+    return int(x.__array_interface__["data"][0])
+
+
+def _kernel() -> Any:
+    from gridgrad.engines.compiled import run_box  # Numba is imported when it is first needed
+
+    return run_box
+
+
+def _as_pairs(x: Any) -> Any:
+    """Complex numbers as a last dim of real and imaginary parts."""
+    half = x.dtype.itemsize // 2
+    return np.ndarray(
+        (*x.shape, 2), f"{x.dtype.byteorder}f{half}", x, strides=(*x.strides, half)
+    ) if x.flags.c_contiguous else np.lib.stride_tricks.as_strided(
+        x.real, (*x.shape, 2), (*x.strides, half)
+    )  # fmt: skip
+
+
+def _is_direct(x: Any, dtype: Any) -> bool:
+    """Whether the kernel can read or write x where it is."""
+    size = dtype.itemsize
+    return bool(
+        x.dtype == dtype
+        and (x.strides[-1] == size or x.shape[-1] == 1)
+        and address(x) % size == 0
+        and not any(stride % size for stride in x.strides)
+    )
+
+
+def _contiguous_strides(shape: Sequence[int], size: int) -> tuple[int, ...]:
+    return tuple(size * math.prod(shape[k + 1 :]) for k in range(len(shape)))
+
+
+def _pieces(route: program.Walk, reach: list[int], size: int, threads: int) -> list[int]:
+    """Blocks that give each thread several tasks and keep the planes that a plane reads in the cache."""
+    blocks = list(route.shape[: route.split + 1])
+    if route.split > 0 and reach[0] and blocks[0] > 1:
+        plane = math.prod(route.shape[1:]) * size
+        if plane * (2 * reach[0] + 1) > _PLANES:
+            blocks[1] = max(8 * reach[1], 1, _PLANE_BLOCK * blocks[1] // plane)
+    wanted = 4 * threads if threads > 1 else 1
+    for dim in (1, 0, *range(2, len(blocks))) if len(blocks) > 1 else (0,):
+        n = route.shape[dim]
+        found = -(-n // blocks[dim])
+        if found < wanted and not (dim == 1 and found == 1 and route.shape[0] >= wanted):
+            blocks[dim] = -(-n // min(n, wanted))
+            found = -(-n // blocks[dim])
+        wanted = -(-wanted // found)
+    return blocks
+
+
+def _cache_blocks(route: program.Walk, reach: list[int]) -> list[int]:
+    """Blocks of about _BLOCK samples, wider along dims whose neighbours a block must bring along."""
+    shape = route.shape[: route.split + 1]
+    blocks = [1] * len(shape)
+    blocks[-1] = min(shape[-1], max(1, 1024 // route.period))
+    while True:
+        size = math.prod(b + 2 * r for b, r in zip(blocks, reach, strict=True)) * route.period
+        open_dims = [d for d, n in enumerate(shape) if blocks[d] < n]
+        if size * 2 > _BLOCK or not open_dims:
+            return blocks
+        narrowest = min(
+            open_dims, key=lambda d: (reach[d] == 0, blocks[d] / (reach[d] or 1), -d)
+        )
+        blocks[narrowest] = min(2 * blocks[narrowest], shape[narrowest])
+
+
+def _boxes(route: program.Walk, blocks: Sequence[int]) -> list[Box]:
+    cuts = [
+        [(a, min(a + block, n)) for a in range(0, n, block)]
+        for n, block in zip(route.shape, blocks, strict=False)
+    ]
+    return list(itertools.product(*cuts))
+
+
+def _load(target: Any, source: Any) -> None:
+    if source.dtype == BFLOAT16:
+        np.left_shift(source["bfloat16"], 16, out=target.view(np.uint32), dtype=np.uint32)
+        return
+    np.copyto(target, source, casting="unsafe")
+    if source.dtype.kind in "iu" and source.dtype.itemsize == 8 and np.abs(target).max() >= 2**53:
+        raise _Inexact
+
+
+def _store(target: Any, source: Any) -> None:
+    if target.dtype == BFLOAT16:
+        bits = source.view(np.uint32)
+        rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
+        # Rounding must not carry the digits of a NaN over into its exponent.
+        target["bfloat16"] = np.where(np.isnan(source), 0x7FC0, rounded)
+        return
+    np.copyto(target, source, casting="unsafe")
