@@ -28,7 +28,7 @@ def resolve_dims(dim: Any, axis: Any, ndim: int) -> tuple[int, ...]:
         dim = axis
     if dim is None:
         return tuple(range(ndim))
-    given = list(dim) if isinstance(dim, list | tuple | range) else [dim]
+    given = list(dim) if isinstance(dim, (list, tuple, range)) else [dim]
     dims = tuple(_one_dim(entry, ndim) for entry in given)
     for k, entry in enumerate(dims):
         if entry in dims[:k]:
@@ -89,5 +89,5 @@ def _integer(value: Any, requirement: str) -> int:
             raise TypeError
         return operator.index(value)
     except TypeError:
-        shown = f"{value!r:.80}" if isinstance(value, bool | float | str) else type(value).__name__
+        shown = f"{value!r:.80}" if isinstance(value, (bool, float, str)) else type(value).__name__
         raise GridTypeError(f"{requirement}, but is {shown}.") from None

@@ -34,13 +34,25 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
             f"but {len(varargs)} are given."
         )
     spacing = varargs if len(varargs) == len(axes) else varargs[0] if varargs else 1.0
-    time = f.dtype if f.dtype.kind in "mM" else None
-    if time is not None:
-        f = f.astype(np.int64)
-    found = _gradient(f, spacing=spacing, dim=axes, edge_order=edge_order)
-    if f.dtype.kind == "f":
-        found = tuple(value.astype(f.dtype, copy=False) for value in found)
-    if time is not None:
-        unit = np.dtype(time.str.replace("M8", "m8"))
-        found = tuple(value.astype(np.int64).astype(unit) for value in found)
+    if f.dtype.kind in "mM":
+        found = _of_times(f, spacing, axes, edge_order)
+    else:
+        found = _gradient(f, spacing=spacing, dim=axes, edge_order=edge_order)
+        if f.dtype.kind in "fc":
+            kept, complexed = f.dtype.newbyteorder("="), np.result_type(f.dtype, np.complex64)
+            found = tuple(
+                value.astype(complexed if value.dtype.kind == "c" else kept, copy=False)
+                for value in found
+            )
     return found[0] if len(found) == 1 else found
+
+
+def _of_times(f: Any, spacing: Any, axes: tuple[int, ...], edge_order: int) -> tuple[Any, ...]:
+    """`datetime64` or `timedelta64` samples, in their own unit; not-a-time counts as a masked sample."""
+    unknown = np.isnat(f)
+    counts = np.ma.array(np.where(unknown, 0, f.astype(np.int64)), mask=unknown)
+    unit = np.dtype(f.dtype.str.replace("M8", "m8"))
+    return tuple(
+        np.where(value.mask, np.timedelta64("NaT"), value.data.astype(np.int64).astype(unit))
+        for value in _gradient(counts, spacing=spacing, dim=axes, edge_order=edge_order)
+    )

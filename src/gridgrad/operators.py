@@ -126,7 +126,7 @@ def gradient(
         library.result_dtype(input, each.spacing.dtype, each.spacing.is_complex) for each in axes
     ]
     if out is not None:
-        given = spacing if isinstance(spacing, list | tuple) else [spacing]
+        given = spacing if isinstance(spacing, (list, tuple)) else [spacing]
         read = [input, *(entry for entry in given if library.owns(entry))]
         out = library.check_out(out, input.shape, results, read)
     if not axes:

@@ -1,6 +1,7 @@
 """The coordinates of the samples along one dim, checked, and kept so that their differences are exact."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +16,10 @@ _SECONDS = {
     "D": Fraction(86400),
     "h": Fraction(3600),
     "m": Fraction(60),
-    **{unit: Fraction(1, 1000**k) for k, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))},
+    **{
+        unit: Fraction(1, 1000**k)
+        for k, unit in enumerate(("s", "ms", "us", "ns", "ps", "fs", "as"))
+    },
 }
 
 
@@ -29,16 +33,20 @@ class Positions:
 
     parts: tuple[Any, ...]
     xp: Any
-    unit: Fraction = Fraction(1)
+    unit: tuple[int, int] = (1, 1)  # a ratio; torch.compile does not know Fraction
     traced: bool = False
+    # 1, unless gaps are so extreme that weights would leave the range of floats: then a power of two of
+    # their size, by which weights are multiplied and results divided.
+    unit_size: float = 1.0
 
-    def offsets(self, k: int, start: int, stop: int) -> Any:
-        """x[i + k] - x[i] for each i from `start` up to `stop`, differenced before anything is rounded."""
-        ahead = tuple(part[start + k : stop + k] for part in self.parts)
-        here = tuple(part[start:stop] for part in self.parts)
-        found = difference(ahead, here)
-        if self.unit != 1:
-            found = found * self.unit.numerator / self.unit.denominator
+    def gaps(self, a: int, b: int, start: int, stop: int) -> Any:
+        """x[i + a] - x[i + b] for i from `start` up to `stop`, differenced before anything is rounded."""
+        found = difference(
+            tuple(part[start + a : stop + a] for part in self.parts),
+            tuple(part[start + b : stop + b] for part in self.parts),
+        )
+        if self.unit != (1, 1):
+            found = found * self.unit[0] / self.unit[1]
         return found
 
 
@@ -65,10 +73,13 @@ def seconds(time: Any, dim: int) -> float:
 
 def from_values(x: Any, dim: int) -> Positions:
     """Check coordinates whose values can be read: finite, distinct, and with a warning if they turn back."""
+    if isinstance(x, np.ma.MaskedArray):
+        _refuse_first(np.ma.getmaskarray(x), x, dim)
+        x = x.data
     if x.dtype.kind in "mM":
         _refuse_first(np.isnat(x), x, dim)
         counts, unit = _counts(x, dim)
-        found = Positions(parts(counts, np.dtype(np.longdouble), np), np, unit)
+        found = Positions(parts(counts, np.dtype(np.longdouble), np), np, unit.as_integer_ratio())
     elif x.dtype.kind in "iu":
         found = Positions(parts(x, np.dtype(np.longdouble), np), np)
     elif x.dtype.kind == "f" or x.dtype.name == "bfloat16":
@@ -82,14 +93,17 @@ def from_values(x: Any, dim: int) -> Positions:
         )
     _refuse_first(~np.isfinite(found.parts[0]), x, dim)
     _check_distinct(found, x, dim)
-    return found
+    widest = float(np.max(np.abs(found.gaps(1, 0, 0, len(x) - 1)))) if len(x) > 1 else 1.0
+    if 1e-30 < widest < 1e30:
+        return found
+    return replace(found, unit_size=math.ldexp(1.0, min(math.frexp(widest)[1] - 1, 1023)))
 
 
 def common_step(positions: Positions, n: int) -> Any:
     """The step of positions whose gaps are all exactly equal, or None."""
     if positions.traced or n < 2:
         return None
-    gaps = positions.offsets(1, 0, n - 1)
+    gaps = positions.gaps(1, 0, 0, n - 1)
     step = complex(gaps[0]) if np.iscomplexobj(gaps) else float(gaps[0])
     return step if step == gaps[0] and (gaps == gaps[0]).all() else None
 
@@ -110,11 +124,13 @@ def _counts(times: Any, dim: int) -> tuple[Any, Fraction]:
 def _refuse_first(bad: Any, x: Any, dim: int) -> None:
     if bad.any():
         first = int(np.argmax(bad))
-        raise GridError(f"coordinates for dim {dim} must be finite, but entry {first} is {x[first]}.")
+        raise GridError(
+            f"coordinates for dim {dim} must be finite, but entry {first} is {x[first]}."
+        )
 
 
 def _check_distinct(positions: Positions, x: Any, dim: int) -> None:
-    gaps = positions.offsets(1, 0, len(x) - 1)
+    gaps = positions.gaps(1, 0, 0, len(x) - 1)
     if np.iscomplexobj(gaps) and not gaps.imag.any():
         gaps = gaps.real
     ordered = not np.iscomplexobj(gaps)

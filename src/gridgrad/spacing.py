@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gridgrad.caching import is_compiling
 from gridgrad.differences import parts
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.positions import Positions, check_shape, common_step, from_values, seconds
@@ -28,14 +29,20 @@ class Library(Protocol):
     def kind(self, x: Any, name: str) -> str:
         """'integer', 'real' or 'complex'; an error that names the argument for any other dtype."""
 
-    def read(self, x: Any) -> Any:
-        """The values of x as a NumPy array, or None where x is differentiated or traced."""
+    def values(self, x: Any) -> Any:
+        """The values of x as a NumPy array, or None where there are none yet, as under a compiler."""
 
-    def floating(self, x: Any) -> Any:
-        """The dtype of x, or the library's default floating dtype where x holds integers."""
+    def is_followed(self, x: Any) -> bool:
+        """Whether x is differentiated or traced, so that weights must be made by its own library."""
 
-    def compute_dtype(self, dtype: Any, x: Any) -> Any:
-        """The dtype in which results of that dtype are computed, on the device of x."""
+    def result_dtype(self, input: Any, dtype: Any, is_complex: bool) -> Any:
+        """The dtype of a derivative of `input` by coordinates of `dtype` (None: which do not promote)."""
+
+    def compute_dtype(self, dtype: Any, x: Any, wide: bool) -> Any:
+        """The dtype in which results of that dtype are computed, on the device of x; if `wide`, double."""
+
+    def tensor(self, values: Any, input: Any) -> Any:
+        """A list of numbers as an array beside the input."""
 
     def check_device(self, x: Any, input: Any, name: str) -> None:
         """Refuse an x that lives on another device than the input."""
@@ -62,7 +69,9 @@ def entries(spacing: Any, dims: tuple[int, ...], library: Library) -> list[Any]:
             f"spacing is one array of shape {tuple(spacing.shape)}, which can only be the coordinates "
             f"of one dim, but {_counted(dims)}; give a sequence with one entry for each dim."
         )
-    if isinstance(spacing, str | bytes | dict | set) or not isinstance(spacing, Sequence):
+    if spacing is None:
+        spacing = 1
+    if isinstance(spacing, (str, bytes, dict, set)) or not isinstance(spacing, Sequence):
         return [spacing] * len(dims)
     if len(spacing) != len(dims):
         hint = ""
@@ -85,13 +94,15 @@ def parse(entry: Any, dim: int, n: int, library: Library, input: Any) -> Spacing
     """One dim's entry of `spacing`, for n samples."""
     if isinstance(entry, np.timedelta64):
         return _step(seconds(entry, dim), dim)
-    if isinstance(entry, bool | np.bool_ | str | bytes) or entry is None:
+    if isinstance(entry, (bool, np.bool_, str, bytes)) or entry is None:
         raise GridTypeError(_not_understood(entry, dim))
-    if isinstance(entry, numbers.Number | Decimal | np.number):
+    if isinstance(entry, (numbers.Number, Decimal, np.number)):
         return _step(_number(entry, dim, library), dim)
     if library.owns(entry):
         library.check_device(entry, input, f"spacing for dim {dim}")
-        return _own(entry, dim, n, library)
+        return _own(entry, dim, n, library, input)
+    if isinstance(entry, (list, tuple)) and is_compiling():
+        return _traced(library.tensor(entry, input), dim, n, library, input, None)
     if isinstance(entry, Sequence) or hasattr(entry, "__array__"):
         # A list, or an array of another library: plain numbers, which never widen the input's dtype.
         try:
@@ -104,23 +115,33 @@ def parse(entry: Any, dim: int, n: int, library: Library, input: Any) -> Spacing
     raise GridTypeError(_not_understood(entry, dim))
 
 
-def _own(entry: Any, dim: int, n: int, library: Library) -> Spacing:
+def _own(entry: Any, dim: int, n: int, library: Library, input: Any) -> Spacing:
     """An array of the input's own library, which may be differentiated or traced."""
-    values = library.read(entry)
+    values = library.values(entry)
+    followed = library.is_followed(entry)
     if values is not None and values.dtype.kind in "mM":
         return _from_values(values, dim, n, library)
     name = f"spacing for dim {dim}"
     kind = library.kind(entry, name)
     dtype = None if kind == "integer" or entry.ndim == 0 else entry.dtype
     if values is not None:
-        return _from_values(values, dim, n, library, dtype)
+        found = _from_values(values, dim, n, library, dtype)
+        if not followed:
+            return found
+    return _traced(entry, dim, n, library, input, dtype)
+
+
+def _traced(entry: Any, dim: int, n: int, library: Library, input: Any, dtype: Any) -> Spacing:
+    """An array whose values are not known, or not for good."""
     xp = library.namespace(entry)
-    compute = library.compute_dtype(library.floating(entry), entry)
+    is_complex = library.kind(entry, f"spacing for dim {dim}") == "complex"
+    result = library.result_dtype(input, dtype, is_complex)
+    compute = library.compute_dtype(result, entry, wide=True)
     if entry.ndim == 0:
-        return Spacing(step=xp.astype(entry, compute), is_complex=kind == "complex")
+        return Spacing(step=xp.astype(entry, compute), is_complex=is_complex)
     check_shape(tuple(entry.shape), dim, n)
     positions = Positions(parts(entry, compute, xp), xp, traced=True)
-    return Spacing(positions=positions, dtype=dtype, is_complex=kind == "complex")
+    return Spacing(positions=positions, dtype=dtype, is_complex=is_complex)
 
 
 def _from_values(values: Any, dim: int, n: int, library: Library, dtype: Any = None) -> Spacing:
@@ -139,16 +160,18 @@ def _from_values(values: Any, dim: int, n: int, library: Library, dtype: Any = N
 
 def _number(value: Any, dim: int, library: Library) -> Any:
     """A scalar as a Python number; for NumPy data a wide NumPy scalar stays, to divide as NumPy does."""
-    if isinstance(value, np.float64 | np.longdouble) and library.keeps_numpy_scalars:
+    if isinstance(value, (np.float64, np.longdouble)) and library.keeps_numpy_scalars:
         return value
     try:
-        if isinstance(value, numbers.Complex | np.complexfloating) and not isinstance(
+        if isinstance(value, (numbers.Complex, np.complexfloating)) and not isinstance(
             value, numbers.Real
         ):
             return complex(value)
         return float(value)
     except OverflowError:
-        raise GridError(f"spacing for dim {dim} must be finite, but is too large a number.") from None
+        raise GridError(
+            f"spacing for dim {dim} must be finite, but is too large a number."
+        ) from None
 
 
 def _step(step: Any, dim: int) -> Spacing:
@@ -158,7 +181,7 @@ def _step(step: Any, dim: int) -> Spacing:
 
 
 def _not_understood(entry: Any, dim: int) -> str:
-    shown = repr(entry) if isinstance(entry, bool | str | type(None)) else type(entry).__name__
+    shown = repr(entry) if isinstance(entry, (bool, str, type(None))) else type(entry).__name__
     return (
         f"spacing for dim {dim} must be a number or 1-D coordinates (a list, a NumPy array, or an "
         f"array of the input's library), but is {shown:.80}."

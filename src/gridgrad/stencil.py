@@ -1,15 +1,21 @@
 """Stencils: which neighbours the derivative at a sample reads, and their weights."""
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, lru_cache, reduce
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gridgrad.axis import Axis
+from gridgrad.caching import is_compiling, remember
+from gridgrad.errors import GridError
 from gridgrad.positions import Positions
 from gridgrad.weights import fornberg, uniform_weights
+
+# The range of single precision, without its subnormal numbers.
+_TINY, _HUGE = 1.2e-38, 3.4e38
 
 
 class Row(NamedTuple):
@@ -30,13 +36,16 @@ class Row(NamedTuple):
         >>> Row((-1, 0, 1), (-1.0, 0.0, 1.0), 2.0).differences()
         ((1.0, 1, -1),)
         >>> Row((0, 1, 2), (-0.75, 1.0, -0.25), 0.5).differences()
-        ((1.0, 1, 0), (-0.25, 2, 0))
+        ((1.0, 1, 0), (0.25, 0, 2))
         """
         weight = {o: w for o, w in zip(self.offsets, self.weights, strict=True) if w != 0}
         if all(weight.get(-offset) == -w for offset, w in weight.items()):
-            return tuple((w, o, -o) for o, w in weight.items() if o > 0)
-        reference = min(weight, key=abs)
-        return tuple((w, o, reference) for o, w in weight.items() if o != reference)
+            pairs = [(w, o, -o) for o, w in weight.items() if o > 0]
+        else:
+            reference = min(weight, key=abs)
+            pairs = [(w, o, reference) for o, w in weight.items() if o != reference]
+        # Positive weights, so that a difference of equal samples is +0, as in NumPy.
+        return tuple((w, a, b) if w > 0 else (-w, b, a) for w, a, b in pairs)
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,7 @@ class Stencil:
     lower: tuple[Row, ...]
     interior: Row
     upper: tuple[Row, ...]
+    fits_single: bool = True  # whether weights and divisors are in the range of single precision
 
     def rows(self, n: int) -> list[tuple[int, int, Row]]:
         """The rows that serve n samples, as (first sample, one past the last, row)."""
@@ -56,31 +66,26 @@ class Stencil:
             *((last + i, last + i + 1, row) for i, row in enumerate(self.upper)),
         ]
 
-    @cached_property
-    def fits_single(self) -> bool:
-        """Whether every weight and divisor is well inside the range of single precision."""
-        rows = (*self.lower, self.interior, *self.upper)
-        sizes = [
-            np.abs(number)
-            for row in rows
-            for number in (*row.weights, row.divisor)
-            if isinstance(number, float | complex | np.ndarray | np.generic)
-        ]
-        return all(np.all((size == 0) | ((size > 1e-30) & (size < 1e30))) for size in sizes)
-
 
 def build(axis: Axis, order: int, accuracy: int, edge_order: int) -> Stencil:
     """The stencil of the derivative of that order along `axis`."""
-    step = axis.spacing.step
-    if axis.spacing.positions is not None:
-        positions, n = axis.spacing.positions, axis.n
-        return _lay_out(
-            lambda offsets, start, stop: _row_of_positions(positions, offsets, start, stop, order),
-            n, order, accuracy, edge_order,
-        )  # fmt: skip
-    if isinstance(step, float | complex):
-        return _from_step(step, type(step), order, accuracy, edge_order)
-    return _from_step.__wrapped__(step, type(step), order, accuracy, edge_order)
+    step, positions = axis.spacing.step, axis.spacing.positions
+    if positions is not None:
+
+        def row(offsets: tuple[int, ...], start: int, stop: int) -> Row:
+            found = _row_of_positions(positions, offsets, start, stop, order)
+            if not positions.traced:
+                _check_weights(found, axis.dim, start)
+            return found
+
+        if positions.traced:
+            return _lay_out(row, axis.n, order, accuracy, edge_order)
+        with np.errstate(all="ignore"):
+            found = _lay_out(row, axis.n, order, accuracy, edge_order)
+        return replace(found, fits_single=_fits_single(found))
+    if isinstance(step, (float, complex)) and not is_compiling():
+        return _from_number(step, order, accuracy, edge_order)
+    return _from_step(step, _of_unit_step(order, accuracy, edge_order), order)
 
 
 def _lay_out(
@@ -104,15 +109,34 @@ def _lay_out(
     )
 
 
-@lru_cache(maxsize=1024)
-def _from_step(step: Any, kind: type, order: int, accuracy: int, edge_order: int) -> Stencil:
-    # `kind` is in the signature for the cache: 1.0 and numpy.float64(1) are equal but divide differently.
+@remember
+def _from_number(step: Any, order: int, accuracy: int, edge_order: int) -> Stencil:
+    return _from_step(step, _of_unit_step(order, accuracy, edge_order), order)
+
+
+def _from_step(step: Any, unit: Stencil, order: int) -> Stencil:
+    """The stencil of another step than 1, a number or a traced one."""
+
+    def row(of_unit: Row) -> Row:
+        weights, divisor = of_unit.weights, step**order * of_unit.divisor
+        if isinstance(divisor, (float, complex)) and abs(divisor) == math.inf:
+            weights, divisor = tuple(w / of_unit.divisor for w in weights), step**order
+        return Row(of_unit.offsets, weights, divisor)
+
+    lower, upper = tuple(map(row, unit.lower)), tuple(map(row, unit.upper))
+    interior = row(unit.interior)
+    sizes = [abs(each.divisor) for each in (*lower, interior, *upper)]
+    fits = not isinstance(sizes[0], float) or all(_TINY < size < _HUGE for size in sizes)
+    return Stencil(lower, interior, upper, fits)
+
+
+@remember
+def _of_unit_step(order: int, accuracy: int, edge_order: int) -> Stencil:
     def row(offsets: tuple[int, ...], start: int, stop: int) -> Row:
         weights = uniform_weights(offsets, order)
         # The largest weight becomes 1, which leaves fewer products, and numpy.gradient's own bits.
         largest = max(abs(weight) for weight in weights)
-        divisor = step**order * float(1 / largest)
-        return Row(offsets, tuple(float(weight / largest) for weight in weights), divisor)
+        return Row(offsets, tuple(float(w / largest) for w in weights), float(1 / largest))
 
     return _lay_out(row, 0, order, accuracy, edge_order)
 
@@ -122,14 +146,40 @@ def _row_of_positions(
 ) -> Row:
     """One weight for each sample from `start` up to `stop`, by Fornberg's recursion on scaled offsets."""
     xp = positions.xp
-    gaps = [positions.offsets(k, start, max(start, stop)) for k in offsets]
+    gaps = [positions.gaps(k, 0, start, stop) for k in offsets]
     widest = reduce(xp.maximum, [xp.abs(gap) for gap in gaps])
     size = 2.0 ** xp.floor(xp.log2(widest))  # a power of two, so that scaling rounds nothing
-    weights = [w / size**order for w in fornberg([gap / size for gap in gaps], order)]
+
+    def gap(i: int, j: int) -> Any:
+        return positions.gaps(offsets[i], offsets[j], start, stop) / size
+
+    found = fornberg([each / size for each in gaps], order, gap)
+    # Extreme coordinates have weights beyond the range of floats, and a divisor to bring them back.
+    unit = positions.unit_size
+    weights = [w / (size / unit) ** order for w in found]
     if order % 2 and all(-k in offsets for k in offsets):
         # Where neighbours stand symmetrically, the sample itself has no part in an odd derivative.
         at = {k: gap for k, gap in zip(offsets, gaps, strict=True)}
         symmetric = reduce(xp.logical_and, [at[-k] == -at[k] for k in offsets if k > 0])
         centre = offsets.index(0)
         weights[centre] = xp.where(symmetric, xp.zeros_like(weights[centre]), weights[centre])
-    return Row(offsets, tuple(weights))
+    return Row(offsets, tuple(weights), unit**order)
+
+
+def _check_weights(row: Row, dim: int, start: int) -> None:
+    for weights in row.weights:
+        if not np.all(np.abs(weights) <= np.finfo(np.float64).max):
+            sample = start + int(np.argmin(np.abs(weights) <= np.finfo(np.float64).max))
+            raise GridError(
+                f"coordinates for dim {dim} are too close together around entry {sample}, for the "
+                "spread of the others: the weights of a derivative there exceed the largest float."
+            )
+
+
+def _fits_single(stencil: Stencil) -> bool:
+    numbers = [
+        np.abs(number)
+        for row in (*stencil.lower, stencil.interior, *stencil.upper)
+        for number in (*row.weights, row.divisor)
+    ]
+    return all(np.all((size == 0) | ((size > _TINY) & (size < _HUGE))) for size in numbers)

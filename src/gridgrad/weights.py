@@ -1,13 +1,13 @@
 """Finite-difference weights: exact rationals on a uniform grid, Fornberg's recursion on any other."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
+from gridgrad.caching import remember
 
-@lru_cache(maxsize=1024)
+
+@remember
 def uniform_weights(offsets: tuple[int, ...], order: int) -> tuple[Fraction, ...]:
     """The weights w of sum_j w[j] f(x + offsets[j] h) / h**order, the derivative of that order at x.
 
@@ -23,11 +23,14 @@ def uniform_weights(offsets: tuple[int, ...], order: int) -> tuple[Fraction, ...
     return tuple(fornberg([Fraction(offset) for offset in offsets], order))
 
 
-def fornberg(offsets: Sequence[Any], order: int) -> list[Any]:
+def fornberg(
+    offsets: Sequence[Any], order: int, gap: Callable[[int, int], Any] | None = None
+) -> list[Any]:
     """The weights of the derivative of that order at 0 from samples at `offsets`.
 
     The offsets are exact numbers, or arrays of one shape with an offset for each of many stencils; the
-    weights are alike. Additions, products and quotients only, so it is differentiable where they are.
+    weights are alike. `gap(i, j)` is offset i less offset j, for those who know it better than to
+    subtract rounded offsets. Additions, products and quotients only, so it is differentiable where they are.
 
     Source: B. Fornberg, Calculation of weights in finite difference formulas, SIAM Review 40 (1998),
     685-691.
@@ -36,13 +39,17 @@ def fornberg(offsets: Sequence[Any], order: int) -> list[Any]:
     >>> [str(w) for w in fornberg([Fraction(0), Fraction(1), Fraction(2)], 1)]
     ['-3/2', '2', '-1/2']
     """
+    if gap is None:
+        gap = lambda i, j: offsets[i] - offsets[j]  # noqa: E731
     zero = offsets[0] - offsets[0]
     one = zero + 1
     # table[k][j]: the weight of sample j in the derivative of order k, from the samples seen so far.
     table = [[one if k == 0 else zero] for k in range(order + 1)]
     previous_product = one
     for i in range(1, len(offsets)):
-        product = math.prod((offsets[i] - offsets[j] for j in range(i)), start=one)
+        product = one
+        for j in range(i):
+            product = product * gap(i, j)
         newest = [
             previous_product * ((k * table[k - 1][-1] if k else 0) - offsets[i - 1] * table[k][-1])
             for k in range(order + 1)
@@ -50,7 +57,7 @@ def fornberg(offsets: Sequence[Any], order: int) -> list[Any]:
         for j in range(i):
             for k in range(order, -1, -1):
                 lower = k * table[k - 1][j] if k else 0
-                table[k][j] = (offsets[i] * table[k][j] - lower) / (offsets[i] - offsets[j])
+                table[k][j] = (offsets[i] * table[k][j] - lower) / gap(i, j)
         for k in range(order + 1):
             table[k].append(newest[k] / product)
         previous_product = product

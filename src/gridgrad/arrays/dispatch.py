@@ -7,6 +7,7 @@ import numpy as np
 
 from gridgrad.arrays.numpy import NumPy
 from gridgrad.arrays.standard import Standard
+from gridgrad.caching import is_compiling
 from gridgrad.errors import GridTypeError
 
 _libraries: dict[type, Standard] = {}
@@ -15,6 +16,8 @@ _numpy = NumPy()
 
 def library_of(x: Any, name: str = "input") -> Standard:
     """The library of the argument `name`."""
+    if is_compiling():
+        return _find(x, name)
     library = _libraries.get(type(x))
     if library is None:
         library = _libraries[type(x)] = _find(x, name)
@@ -22,7 +25,7 @@ def library_of(x: Any, name: str = "input") -> Standard:
 
 
 def _find(x: Any, name: str) -> Standard:
-    if isinstance(x, np.ndarray | np.generic):
+    if isinstance(x, (np.ndarray, np.generic)):
         return _numpy
     if any(base.__module__.partition(".")[0] == "torch" for base in type(x).__mro__):
         import torch  # it is loaded: its class is in hand
@@ -33,7 +36,7 @@ def _find(x: Any, name: str) -> Standard:
             return Torch()
     if array_api_compat.is_array_api_obj(x):
         return Standard(array_api_compat.array_namespace(x))
-    hint = "; numpy.asarray makes one of it" if isinstance(x, list | tuple | int | float) else ""
+    hint = "; numpy.asarray makes one of it" if isinstance(x, (list, tuple, int, float)) else ""
     raise GridTypeError(
         f"{name} must be an array (NumPy, PyTorch, JAX, or any that speaks the Python Array API), "
         f"but is {type(x).__name__}{hint}."

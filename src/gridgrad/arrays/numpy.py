@@ -21,7 +21,7 @@ class NumPy(Standard):
         self.name = "numpy"
 
     def owns(self, value: Any) -> bool:
-        return isinstance(value, np.ndarray | np.generic)
+        return isinstance(value, (np.ndarray, np.generic))
 
     def dtype(self, name: str) -> Any:
         return np.dtype(name)
@@ -34,8 +34,11 @@ class NumPy(Standard):
             raise self.refused(x, name)
         return kind
 
-    def read(self, x: Any) -> Any:
-        return np.asarray(x)
+    def values(self, x: Any) -> Any:
+        return x if isinstance(x, np.ma.MaskedArray) else np.asarray(x)
+
+    def is_followed(self, x: Any) -> bool:
+        return False
 
     def check_device(self, x: Any, input: Any, name: str) -> None:
         pass
@@ -61,8 +64,7 @@ class NumPy(Standard):
             arrays = [cpu.empty_like(inputs[0], dtype) for dtype in results]
         if cpu.run(plan, inputs, arrays, computes):
             return tuple(arrays)
-        with np.errstate(all="ignore"):
-            return super().run(plan, inputs, results, computes, out)
+        return super().run(plan, inputs, results, computes, out)
 
     def _run_masked(
         self,
@@ -92,9 +94,14 @@ class NumPy(Standard):
             raise GridError(f"out[{k}] must not be a broadcast array, whose elements share memory.")
 
     def overlap(self, a: Any, b: Any) -> bool:
-        if not isinstance(b, np.ndarray) or not np.may_share_memory(a, b):
-            return False
-        try:
-            return np.shares_memory(a, b, max_work=10_000)
-        except np.exceptions.TooHardError:
-            return True
+        return isinstance(b, np.ndarray) and share_memory(a, b)
+
+
+def share_memory(a: Any, b: Any) -> bool:
+    """Whether writing one array may change the other."""
+    if not np.may_share_memory(a, b):
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=10_000)
+    except np.exceptions.TooHardError:
+        return True

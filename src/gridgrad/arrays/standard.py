@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import array_api_compat
@@ -13,12 +14,12 @@ from gridgrad.plan import Plan
 
 # Half precision holds data, not arithmetic.
 _COMPUTE = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
-_COMPLEX = {"float64": "complex128", "longdouble": "clongdouble"}
 
 
 def name_of(dtype: Any) -> str:
     """'float32' and the like, whatever the library calls it."""
-    return str(getattr(dtype, "name", dtype)).rpartition(".")[2]
+    found = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype)
+    return str(found).rpartition(".")[2]
 
 
 class Standard:
@@ -63,20 +64,28 @@ class Standard:
             f"{name} must hold integers, floats or complex numbers, but holds {name_of(x.dtype)}."
         )
 
-    def read(self, x: Any) -> Any:
-        """The values of x as a NumPy array, or None where x is differentiated or traced."""
-        jax = sys.modules.get("jax")
-        if jax is not None and isinstance(x, jax.core.Tracer):
+    def values(self, x: Any) -> Any:
+        """The values of x as a NumPy array, or None where there are none yet, as under a compiler."""
+        if self.is_followed(x):
             return None
         try:
             return np.asarray(x)
         except (TypeError, ValueError, RuntimeError):
             return np.from_dlpack(x)
 
+    def is_followed(self, x: Any) -> bool:
+        """Whether x is differentiated or traced, so that weights must be made by its own library."""
+        jax = sys.modules.get("jax")
+        return jax is not None and isinstance(x, jax.core.Tracer)
+
+    def tensor(self, values: Any, input: Any) -> Any:
+        """A list of numbers as an array beside the input."""
+        return self.xp.asarray(values, device=getattr(input, "device", None))
+
     def check_device(self, x: Any, input: Any, name: str) -> None:
         """Refuse an x that lives on another device than the input."""
         there, here = (array_api_compat.device(array) for array in (x, input))
-        if there != here:
+        if there != here and None not in (there, here):  # a traced array has none
             raise GridError(f"{name} must be on the input's device, {here}, but is on {there}.")
 
     # What a result holds
@@ -92,10 +101,13 @@ class Standard:
         """The dtype of a derivative of `input` by coordinates of `dtype` (None: which do not promote)."""
         found = self.floating(input)
         if dtype is not None:
-            found = self.xp.result_type(found, dtype)
+            found = self.promote(found, dtype)
         if is_complex and not self.xp.isdtype(found, "complex floating"):
-            found = self.dtype(_COMPLEX.get(name_of(found), "complex64"))
+            found = self.promote(found, self.dtype("complex64"))
         return found
+
+    def promote(self, a: Any, b: Any) -> Any:
+        return self.xp.result_type(a, b)
 
     def compute_dtype(self, dtype: Any, x: Any, wide: bool = False) -> Any:
         """The dtype in which results of `dtype` are computed; `wide` asks for double precision."""
@@ -110,6 +122,10 @@ class Standard:
 
     # Running a plan
 
+    def quiet(self) -> AbstractContextManager[Any]:
+        """Several libraries compute by NumPy, which would warn of infinities."""
+        return np.errstate(all="ignore")
+
     def run(
         self,
         plan: Plan,
@@ -122,12 +138,13 @@ class Standard:
 
         They are written into `out` if that is given.
         """
-        found = tuple(
-            self.xp.astype(value, dtype, copy=False)
-            for value, dtype in zip(
-                reference.run(plan, inputs, computes, self.xp), results, strict=True
+        with self.quiet():
+            found = tuple(
+                self.xp.astype(value, dtype, copy=False)
+                for value, dtype in zip(
+                    reference.run(plan, inputs, computes, self.xp), results, strict=True
+                )
             )
-        )
         if out is None:
             return found
         for value, array in zip(found, out, strict=True):
@@ -138,7 +155,7 @@ class Standard:
         self, out: Any, shape: tuple[int, ...], dtypes: Sequence[Any], read: Sequence[Any]
     ) -> tuple[Any, ...]:
         """`out` as one writable array for each result, none of which overlaps what is `read`."""
-        if not isinstance(out, tuple | list):
+        if not isinstance(out, (tuple, list)):
             raise GridTypeError(
                 f"out must be a tuple or list of {len(dtypes)} arrays, but is {type(out).__name__}."
             )
@@ -167,7 +184,9 @@ class Standard:
             self.check_writable(array, k)
             for other in (*read, *out[:k]):
                 if self.overlap(array, other):
-                    which = "the input or its coordinates" if any(other is r for r in read) else "out"
+                    which = (
+                        "the input or its coordinates" if any(other is r for r in read) else "out"
+                    )
                     raise GridError(f"out[{k}] must not share memory with {which}.")
         return tuple(out)
 

@@ -1,15 +1,17 @@
 """PyTorch tensors."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import array_api_compat.torch as xp
 import numpy as np
 import torch
 
+from gridgrad.arrays.numpy import share_memory
 from gridgrad.arrays.standard import Standard
 from gridgrad.engines import cpu
-from gridgrad.errors import GridError
+from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
 
 
@@ -24,6 +26,8 @@ class Torch(Standard):
         return isinstance(value, torch.Tensor)
 
     def kind(self, x: Any, name: str) -> str:
+        if x.layout != torch.strided:
+            raise GridTypeError(f"{name} must be a dense tensor, but is a sparse one, {x.layout}.")
         if x.dtype.is_floating_point and x.dtype.itemsize >= 2:
             return "real"
         if x.dtype.is_complex:
@@ -32,11 +36,22 @@ class Torch(Standard):
             raise self.refused(x, name)
         return "integer"
 
-    def read(self, x: Any) -> Any:
-        if _differentiated(x):
+    def values(self, x: Any) -> Any:
+        if _is_hidden(x):
             return None
+        if torch._C._functorch.peek_interpreter_stack() is not None:
+            return _inside_transform(x)
         x = x.detach().cpu().resolve_conj().resolve_neg()
         return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
+
+    def is_followed(self, x: Any) -> bool:
+        return _is_hidden(x) or _is_differentiated(x) or self.values(x) is None
+
+    def check_device(self, x: Any, input: Any, name: str) -> None:
+        if x.device != input.device:
+            raise GridError(
+                f"{name} must be on the input's device, {input.device}, but is on {x.device}."
+            )
 
     def floating(self, x: Any) -> Any:
         is_inexact = x.dtype.is_floating_point or x.dtype.is_complex
@@ -48,15 +63,33 @@ class Torch(Standard):
     def has_double(self, x: Any) -> bool:
         return bool(x.device.type != "mps")
 
+    def promote(self, a: Any, b: Any) -> Any:
+        return torch.promote_types(a, b)
+
+    def tensor(self, values: Any, input: Any) -> Any:
+        wide = torch.float64 if self.has_double(input) else None
+        if any(isinstance(value, complex) for value in values):
+            wide = torch.complex128 if self.has_double(input) else None
+        return torch.tensor(values, dtype=wide, device=input.device)
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        return nullcontext()
+
     def check_writable(self, array: Any, k: int) -> None:
         if array.requires_grad:
             raise GridError(f"out[{k}] requires a gradient, which writing into it would break.")
-        if any(stride == 0 and n > 1 for stride, n in zip(array.stride(), array.shape, strict=True)):
-            raise GridError(f"out[{k}] must not be an expanded tensor, whose elements share memory.")
+        if any(
+            stride == 0 and n > 1 for stride, n in zip(array.stride(), array.shape, strict=True)
+        ):
+            raise GridError(
+                f"out[{k}] must not be an expanded tensor, whose elements share memory."
+            )
 
     def overlap(self, a: Any, b: Any) -> bool:
         if not isinstance(b, torch.Tensor) or a.device != b.device:
             return False
+        if _is_plain(a) and _is_plain(b):
+            return share_memory(_as_numpy(a), _as_numpy(b))
         (a_first, a_last), (b_first, b_last) = _extent(a), _extent(b)
         return bool(a_first < b_last and b_first < a_last)
 
@@ -68,7 +101,9 @@ class Torch(Standard):
         computes: Sequence[Any],
         out: Sequence[Any] | None = None,
     ) -> tuple[Any, ...]:
-        if all(_is_plain(x) for x in (*inputs, *(out or ()))) and all(c in _NUMPY for c in computes):
+        if all(_is_plain(x) for x in (*inputs, *(out or ()))) and all(
+            c in _NUMPY for c in computes
+        ):
             arrays = [_as_numpy(x) for x in inputs]
             if out is None:
                 outputs = [cpu.empty_like(arrays[0], _NUMPY[dtype]) for dtype in results]
@@ -98,7 +133,8 @@ def _is_plain(x: Any) -> bool:
         x.device.type == "cpu"
         and x.layout == torch.strided
         and x.dtype != torch.complex32
-        and not _differentiated(x)
+        and not _is_hidden(x)
+        and not _is_differentiated(x)
         and not x.is_conj()
         and not x.is_neg()
     )
@@ -116,14 +152,27 @@ def _from_numpy(x: Any) -> Any:
     return torch.from_numpy(x)
 
 
-def _differentiated(x: Any) -> bool:
-    """Whether the values of x may not be read: a gradient, a transform or a compiler follows them."""
+def _inside_transform(x: Any) -> Any:
+    """The values of a plain tensor while other tensors are transformed, when no operation may touch it."""
+    try:
+        return np.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError):
+        return None
+
+
+def _is_hidden(x: Any) -> bool:
+    """Whether a transform, a subclass or a compiler keeps the values of x to itself."""
     return bool(
-        (x.requires_grad and torch.is_grad_enabled())
-        or type(x) not in (torch.Tensor, torch.nn.Parameter)
+        type(x) not in (torch.Tensor, torch.nn.Parameter)
         or x.device.type == "meta"
         or torch.compiler.is_compiling()
         or torch._C._functorch.is_functorch_wrapped_tensor(x)
+    )
+
+
+def _is_differentiated(x: Any) -> bool:
+    return bool(
+        (x.requires_grad and torch.is_grad_enabled())
         or torch.autograd.forward_ad.unpack_dual(x).tangent is not None
     )
 

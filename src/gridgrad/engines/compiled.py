@@ -1,9 +1,7 @@
 """The kernel with its cache on disk, which many processes may fill at once, or none may write to."""
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from gridgrad.engines import kernels

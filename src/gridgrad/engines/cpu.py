@@ -27,7 +27,9 @@ _BLOCK = 1 << 15
 # Bytes of the planes around a plane, above which they are cut into blocks of so many bytes to stay cached.
 _PLANES, _PLANE_BLOCK = 1 << 23, 1 << 18
 
-Box = tuple[tuple[int, int], ...]  # for each dim up to the walk's `split`, the first and one past the last
+Box = tuple[
+    tuple[int, int], ...
+]  # for each dim up to the walk's `split`, the first and one past the last
 
 
 class _Inexact(Exception):
@@ -53,9 +55,7 @@ def memory_order(x: Any) -> tuple[int, ...]:
     return tuple(sorted(range(x.ndim), key=lambda dim: -abs(strides[dim])))
 
 
-def run(
-    plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]
-) -> bool:
+def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> bool:
     """Run a plan on arrays of one shape, of any dtypes and strides, each output computed in its dtype.
 
     Returns False, for the reference engine to take over, where this engine cannot: a dtype that is not
@@ -80,9 +80,9 @@ def _prepare(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], dtype: A
     if dtype.kind == "c":
         inputs, outputs = ([_as_pairs(x) for x in arrays] for arrays in (inputs, outputs))
         dtype = np.dtype(f"f{dtype.itemsize // 2}")
-    order = memory_order(inputs[0])
-    if order != tuple(range(len(order))):
-        inputs, outputs = ([x.transpose(order) for x in arrays] for arrays in (inputs, outputs))
+    order = tuple(dim for dim in memory_order(inputs[0]) if inputs[0].shape[dim] > 1) or (0,)
+    if order != tuple(range(inputs[0].ndim)):
+        inputs, outputs = ([_rearranged(x, order) for x in arrays] for arrays in (inputs, outputs))
         place = {dim: k for k, dim in enumerate(order)}
         terms = tuple(term._replace(dim=place[term.dim]) for term in plan.terms)
         plan = Plan(plan.inputs, plan.outputs, terms)
@@ -120,6 +120,10 @@ def _run(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
     chunk = min(program.CHUNK_BYTES // size, route.length)
 
     def work(boxes: Iterable[Box]) -> None:
+        with np.errstate(all="ignore"):  # each thread has its own
+            run_boxes(boxes)
+
+    def run_boxes(boxes: Iterable[Box]) -> None:
         scratch = np.empty((2, chunk), dtype)
         index = np.empty(route.split + count, np.int64)
         origins = np.array([address(x) for x in arrays], np.int64)
@@ -177,6 +181,12 @@ def _as_pairs(x: Any) -> Any:
     )  # fmt: skip
 
 
+def _rearranged(x: Any, order: tuple[int, ...]) -> Any:
+    """The dims of x in that order; those left out have one sample, and strides that mean nothing."""
+    left_out = tuple(dim for dim in range(x.ndim) if dim not in order)
+    return x.transpose(*left_out, *order)[(0,) * len(left_out)]
+
+
 def _is_direct(x: Any, dtype: Any) -> bool:
     """Whether the kernel can read or write x where it is."""
     size = dtype.itemsize
@@ -220,9 +230,7 @@ def _cache_blocks(route: program.Walk, reach: list[int]) -> list[int]:
         open_dims = [d for d, n in enumerate(shape) if blocks[d] < n]
         if size * 2 > _BLOCK or not open_dims:
             return blocks
-        narrowest = min(
-            open_dims, key=lambda d: (reach[d] == 0, blocks[d] / (reach[d] or 1), -d)
-        )
+        narrowest = min(open_dims, key=lambda d: (reach[d] == 0, blocks[d] / (reach[d] or 1), -d))
         blocks[narrowest] = min(2 * blocks[narrowest], shape[narrowest])
 
 
@@ -236,7 +244,7 @@ def _boxes(route: program.Walk, blocks: Sequence[int]) -> list[Box]:
 
 def _load(target: Any, source: Any) -> None:
     if source.dtype == BFLOAT16:
-        np.left_shift(source["bfloat16"], 16, out=target.view(np.uint32), dtype=np.uint32)
+        np.copyto(target, (source["bfloat16"].astype(np.uint32) << 16).view(np.float32))
         return
     np.copyto(target, source, casting="unsafe")
     if source.dtype.kind in "iu" and source.dtype.itemsize == 8 and np.abs(target).max() >= 2**53:
@@ -245,7 +253,7 @@ def _load(target: Any, source: Any) -> None:
 
 def _store(target: Any, source: Any) -> None:
     if target.dtype == BFLOAT16:
-        bits = source.view(np.uint32)
+        bits = source.astype(np.float32).view(np.uint32)
         rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
         # Rounding must not carry the digits of a NaN over into its exponent.
         target["bfloat16"] = np.where(np.isnan(source), 0x7FC0, rounded)

@@ -157,6 +157,11 @@ def _sum(row, at, n, differences, k, count, minus, weights, place, step, divisor
             row, at + differences[k, PLUS], at + differences[k, minus], n, weights[place],
             type(unit)(divisor), s,
         )  # fmt: skip
+    if count == 1:
+        _only(
+            row, at + differences[k, PLUS], at + differences[k, minus], n, weights[place], unit, s
+        )
+        return _divide(row, n, divisor, wide, unit)
     _zero(row, n, unit)
     for i in range(0, count, 2):
         plus, less = at + differences[k + i, PLUS], at + differences[k + i, minus]
@@ -220,7 +225,9 @@ def _sample(
 
 
 @_loop
-def _edge(row, base, first, last, origin, run, period, plus, minus, w, divisor, start, end, wide, s):
+def _edge(
+    row, base, first, last, origin, run, period, plus, minus, w, divisor, start, end, wide, s
+):
     """row += w (f[+] - f[-]) for the samples of one edge, whose first run begins at `origin`.
 
     From 0 if `start`; divided by the divisor if `end`; and whether all that was written is finite.

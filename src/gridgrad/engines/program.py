@@ -56,6 +56,7 @@ def is_runnable(plan: Plan) -> bool:
 def _is_runnable(stencil: Stencil) -> bool:
     return all(
         isinstance(row.divisor, float)
+        and (isinstance(row.weights[0], float) or row.divisor == 1)
         and all(
             isinstance(w, float) or (isinstance(w, np.ndarray) and w.dtype.kind == "f")
             for w in row.weights

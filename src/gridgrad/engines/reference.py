@@ -4,13 +4,13 @@ It runs on every library that speaks the Python Array API, is differentiable and
 library is, and is the oracle for the fast engines.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
 
 import numpy as np
-from array_api_compat import device
 
 from gridgrad.differences import difference, parts, precision
 from gridgrad.plan import Plan, Term
@@ -25,7 +25,9 @@ def run(plan: Plan, inputs: Sequence[Any], computes: Sequence[Any], xp: Any) -> 
     """The outputs of a plan, each in its dtype of `computes`."""
     outputs: list[list[Any]] = [[] for _ in range(plan.outputs)]
     for term in plan.terms:
-        outputs[term.output].append(_derivative(term, inputs[term.input], computes[term.output], xp))
+        outputs[term.output].append(
+            _derivative(term, inputs[term.input], computes[term.output], xp)
+        )
     return [reduce(add, terms) for terms in outputs]
 
 
@@ -53,8 +55,8 @@ def _apply(term: Term, samples: tuple[Any, ...], xp: Any) -> Any:
             return xp.reshape(weight, (-1, *(1,) * (samples[0].ndim - term.dim - 1)))
 
         if isinstance(row.weights[0], float):
-            return _sum_of_numbers(row, sample) / row.divisor
-        return _sum_of_arrays(row, sample, along, xp) / row.divisor
+            return _divide(_sum_of_numbers(row, sample), row.divisor)
+        return _divide(_sum_of_arrays(row, sample, along, xp), row.divisor)
 
     return xp.concat([rows(*served) for served in term.stencil.rows(n)], axis=term.dim)
 
@@ -65,7 +67,23 @@ def _as_array(weight: Any, like: Any, xp: Any) -> Any:
         return xp.astype(weight, like.dtype, copy=False)
     if precision(xp, like.dtype) <= 53:
         weight = weight.astype(np.complex128 if np.iscomplexobj(weight) else np.float64)
-    return xp.asarray(weight, dtype=like.dtype, device=device(like))
+    return xp.asarray(weight, dtype=like.dtype, device=getattr(like, "device", None))
+
+
+def _divide(total: Any, divisor: Any) -> Any:
+    """total / divisor, even where the divisor is beyond the range of the dtype of `total`."""
+    if not isinstance(divisor, (float, complex)) or 1e-30 < abs(divisor) < 1e30:
+        return total / divisor
+    exponent = math.frexp(abs(divisor))[1]
+    total = total / _times_power(divisor, -exponent)
+    return _times_power(total, -exponent)
+
+
+def _times_power(x: Any, exponent: int) -> Any:
+    """x * 2**exponent, by factors that every floating dtype but half precision holds."""
+    for _ in range(abs(exponent) // 64):
+        x = x * 2.0 ** math.copysign(64, exponent)
+    return x * 2.0 ** math.fmod(exponent, 64)
 
 
 def _sum_of_numbers(row: Row, sample: Callable[[int], tuple[Any, ...]]) -> Any:
@@ -82,8 +100,7 @@ def _sum_of_arrays(
     other = next(k for k in row.offsets if k != 0)
     unread = (weight[0] == 0) & ~xp.isfinite(sample(0)[0])
     reference = tuple(
-        xp.where(unread, there, here)
-        for there, here in zip(sample(other), sample(0), strict=True)
+        xp.where(unread, there, here) for there, here in zip(sample(other), sample(0), strict=True)
     )
     total = 0
     for k in row.offsets:

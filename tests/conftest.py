@@ -1,0 +1,35 @@
+"""What every test shares: Hypothesis' profile, and the array libraries as a fixture."""
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from .calling import LIBRARIES, Library
+
+# The same examples on every run, so that a failure is always the change's own. New ones are looked
+# for with pytest --hypothesis-profile=explore.
+_COMMON = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+settings.register_profile("repeatable", derandomize=True, **_COMMON)
+settings.register_profile("explore", derandomize=False, max_examples=2_000, **_COMMON)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(params=LIBRARIES, ids=lambda library: library.name)
+def library(request: pytest.FixtureRequest) -> Library:
+    """Each array library in turn."""
+    return request.param
+
+
+@pytest.fixture(params=LIBRARIES[:2], ids=lambda library: library.name)
+def writable(request: pytest.FixtureRequest) -> Library:
+    """The libraries whose arrays may be written to: NumPy and PyTorch."""
+    return request.param
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "thread_unsafe: NumPy's own tests carry it; it means nothing here"
+    )

@@ -1,0 +1,150 @@
+"""The ninth silent fault: `torch.gradient` compiles anew for every shape, and does not export."""
+
+import warnings
+
+import pytest
+import torch
+
+import gridgrad
+
+SHAPES = [(5, 6), (7, 9), (12, 4), (33, 8)]
+
+
+class Counter:
+    """A backend for `torch.compile` that counts compilations, and runs what it is given."""
+
+    def __init__(self) -> None:
+        self.graphs = 0
+
+    def __call__(self, graph, example_inputs):
+        self.graphs += 1
+        return graph.forward
+
+
+def coordinates(n: int) -> torch.Tensor:
+    return torch.linspace(0, 1, n, dtype=torch.float64) ** 2
+
+
+FORMS = {
+    "no-spacing": lambda x: gridgrad.gradient(x),
+    "step": lambda x: gridgrad.gradient(x, spacing=0.5, edge_order=2),
+    "steps": lambda x: gridgrad.gradient(x, spacing=(0.5, -2), dim=(1, 0)),
+    "tensor-step": lambda x, h: gridgrad.gradient(x, spacing=h),
+    "coordinates": lambda x, c: gridgrad.gradient(x, spacing=(c,), dim=0),
+    "coordinates-edge-2": lambda x, c: gridgrad.gradient(x, spacing=(c,), dim=0, edge_order=2),
+    "mixed": lambda x, c: gridgrad.gradient(x, spacing=(c, 2.0)),
+}
+
+
+def arguments(form: str, shape: tuple[int, int], dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    x = torch.sin(torch.arange(shape[0] * shape[1]) * 1.7).reshape(shape)
+    x = (x * 100).to(dtype)
+    if form == "tensor-step":
+        return x, torch.tensor(0.3)
+    if "coordinates" in form or form == "mixed":
+        return x, coordinates(shape[0])
+    return (x,)
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("form", FORMS)
+def test_compiles_anew_for_every_new_shape(form, dtype):
+    count = Counter()
+    compiled = torch.compile(FORMS[form], backend=count, dynamic=True, fullgraph=True)
+    for shape in SHAPES:
+        given = arguments(form, shape, dtype)
+        got, expected = compiled(*given), FORMS[form](*given)
+        for value, want in zip(got, expected, strict=True):
+            assert (value.dtype, value.device) == (want.dtype, want.device)
+            size = want.abs().max().double()
+            eps = torch.finfo(want.dtype).eps
+            torch.testing.assert_close(value, want, rtol=0, atol=4 * eps * float(size))
+    assert count.graphs == 1
+
+
+def test_torch_compiles_anew_for_every_new_shape():
+    count = Counter()
+    compiled = torch.compile(torch.gradient, backend=count, dynamic=True)
+    for shape in SHAPES:
+        compiled(torch.ones(shape))
+    assert count.graphs == len(SHAPES)
+
+
+def test_a_first_call_may_be_compiled():
+    """In a fresh process, where no eager call has filled a cache; and without a warning."""
+    import subprocess
+    import sys
+
+    program = (
+        "import warnings; import torch, gridgrad; warnings.simplefilter('error');"
+        "f = torch.compile(lambda x: gridgrad.gradient(x), backend='eager', fullgraph=True);"
+        "print(f(torch.tensor([1.0, 2.0, 4.0, 7.0])))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "(tensor([1.0000, 1.5000, 2.5000, 3.0000]),)\n", done.stderr
+
+
+@pytest.mark.parametrize("form", ["step", "tensor-step", "coordinates"])
+def test_gradients_flow_through_a_compiled_call(form):
+    """Ahead-of-time autograd traces through the call, forwards and backwards."""
+    compiled = torch.compile(FORMS[form], backend="aot_eager", dynamic=True, fullgraph=True)
+    for shape in SHAPES[:2]:
+        found, expected = [], []
+        for function, into in ((compiled, found), (FORMS[form], expected)):
+            given = [x.double().requires_grad_() for x in arguments(form, shape, torch.float64)]
+            sum((value**2).sum() for value in function(*given)).backward()
+            into.extend(x.grad for x in given)
+        for value, want in zip(found, expected, strict=True):
+            torch.testing.assert_close(value, want, rtol=1e-9, atol=1e-6)
+
+
+def test_coordinates_as_a_list_compile():
+    def function(x):
+        return gridgrad.gradient(x, spacing=([0.0, 1.0, 3.0, 4.0], 2), edge_order=2)
+
+    x = torch.arange(20.0).reshape(4, 5) ** 2
+    compiled = torch.compile(function, backend="eager", fullgraph=True)
+    for value, want in zip(compiled(x), function(x), strict=True):
+        assert value.dtype == want.dtype == torch.float32
+        torch.testing.assert_close(value, want)
+
+
+class Gradient(torch.nn.Module):
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self.form = form
+
+    def forward(self, *given: torch.Tensor):
+        return FORMS[self.form](*given)
+
+
+@pytest.mark.parametrize("form", ["no-spacing", "step", "tensor-step", "coordinates"])
+def test_export_fails_with_a_dynamic_dim(form):
+    rows, columns = torch.export.Dim("rows", min=4), torch.export.Dim("columns", min=4)
+    given = arguments(form, (8, 9), torch.float32)
+    dynamic = [{0: rows, 1: columns}]
+    if len(given) == 2:
+        dynamic.append({0: rows} if given[1].ndim else {})
+    exported = torch.export.export(Gradient(form), given, dynamic_shapes=(tuple(dynamic),)).module()
+    for shape in SHAPES:
+        given = arguments(form, shape, torch.float32)
+        for value, want in zip(exported(*given), FORMS[form](*given), strict=True):
+            assert value.dtype == want.dtype
+            torch.testing.assert_close(value, want, rtol=1e-6, atol=1e-6)
+
+
+def test_torch_export_fails_with_a_dynamic_dim():
+    class Torch(torch.nn.Module):
+        def forward(self, x):
+            return torch.gradient(x)
+
+    rows = torch.export.Dim("rows", min=4)
+    with warnings.catch_warnings(), pytest.raises(Exception, match=r"[Cc]onstraint|specializ"):
+        torch.export.export(Torch(), (torch.ones(8, 8),), dynamic_shapes=({0: rows},))
