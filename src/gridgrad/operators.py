@@ -10,6 +10,11 @@ from gridgrad.stencil import build
 
 A = TypeVar("A")
 
+# Small arrays of one shape, called alike, share one job. Types are compared, since True == 1 == 1.0.
+_jobs: dict[Any, Any] = {}
+_NUMBERS = frozenset((int, float))
+_INTEGERS = frozenset((int, type(None)))
+
 
 def gradient(
     input: A,
@@ -115,24 +120,47 @@ def gradient(
     >>> across[1]
     array([ 3.33333333,  5.        , 10.        , 13.33333333])
     """
-    library = library_of(input)
-    kind = library.kind(input, "input")
-    dims = resolve_dims(dim, axis, input.ndim)
+    x: Any = input
+    library = library_of(x)
+    key = None
+    if (
+        out is None
+        and axis is None
+        and type(spacing) in _NUMBERS
+        and type(dim) in _INTEGERS
+        and type(edge_order) in _INTEGERS
+        and accuracy == 2
+        and boundary == "one-sided"
+        and period is None
+        and library.is_plain(x)
+    ):
+        key = (x.dtype, x.shape, spacing, dim, edge_order)
+        job = _jobs.get(key)
+        if job is not None:
+            found: tuple[A, ...] = job(x)
+            return found
+    kind = library.kind(x, "input")
+    dims = resolve_dims(dim, axis, x.ndim)
     refuse_unoffered(accuracy, boundary, period)
     edge = resolve_edge_order(edge_order)
-    axes = resolve(input, library, dims, spacing, edge + 1, f"edge_order={edge}")
+    axes = resolve(x, library, dims, spacing, edge + 1, f"edge_order={edge}")
     stencils = {each.dim: build(each, 1, accuracy, edge) for each in axes}
     results = [
-        library.result_dtype(input, each.spacing.dtype, each.spacing.is_complex) for each in axes
+        library.result_dtype(x, each.spacing.dtype, each.spacing.is_complex) for each in axes
     ]
     if out is not None:
         given = spacing if isinstance(spacing, (list, tuple)) else [spacing]
-        read = [input, *(entry for entry in given if library.owns(entry))]
-        out = library.check_out(out, input.shape, results, read)
+        read = [x, *(entry for entry in given if library.owns(entry))]
+        out = library.check_out(out, x.shape, results, read)
     if not axes:
         return ()
     computes = [
-        library.compute_dtype(result, input, kind == "integer" or not stencil.fits_single)
+        library.compute_dtype(result, x, kind == "integer" or not stencil.fits_single)
         for result, stencil in zip(results, stencils.values(), strict=True)
     ]
-    return library.run(gradient_plan(stencils), (input,), results, computes, out)
+    plan = gradient_plan(stencils)
+    if key is not None and (made := library.job(plan, x, results, computes)):
+        if len(_jobs) >= 1024:
+            _jobs.clear()
+        _jobs[key] = made
+    return library.run(plan, (x,), results, computes, out)

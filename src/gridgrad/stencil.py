@@ -73,18 +73,19 @@ def build(axis: Axis, order: int, accuracy: int, edge_order: int) -> Stencil:
     if positions is not None:
 
         def row(offsets: tuple[int, ...], start: int, stop: int) -> Row:
-            found = _row_of_positions(positions, offsets, start, stop, order)
+            made = _row_of_positions(positions, offsets, start, stop, order)
             if not positions.traced:
-                _check_weights(found, axis.dim, start)
-            return found
+                _check_weights(made, axis.dim, start)
+            return made
 
         if positions.traced:
             return _lay_out(row, axis.n, order, accuracy, edge_order)
         with np.errstate(all="ignore"):
-            found = _lay_out(row, axis.n, order, accuracy, edge_order)
-        return replace(found, fits_single=_fits_single(found))
+            checked = _lay_out(row, axis.n, order, accuracy, edge_order)
+        return replace(checked, fits_single=_fits_single(checked))
     if isinstance(step, (float, complex)) and not is_compiling():
-        return _from_number(step, order, accuracy, edge_order)
+        found: Stencil = _from_number(step, order, accuracy, edge_order)
+        return found
     return _from_step(step, _of_unit_step(order, accuracy, edge_order), order)
 
 
@@ -159,7 +160,7 @@ def _row_of_positions(
     weights = [w / (size / unit) ** order for w in found]
     if order % 2 and all(-k in offsets for k in offsets):
         # Where neighbours stand symmetrically, the sample itself has no part in an odd derivative.
-        at = {k: gap for k, gap in zip(offsets, gaps, strict=True)}
+        at = dict(zip(offsets, gaps, strict=True))
         symmetric = reduce(xp.logical_and, [at[-k] == -at[k] for k in offsets if k > 0])
         centre = offsets.index(0)
         weights[centre] = xp.where(symmetric, xp.zeros_like(weights[centre]), weights[centre])

@@ -1,6 +1,6 @@
 """NumPy arrays, masked ones included."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,28 @@ class NumPy(Standard):
 
     def default_floating(self) -> Any:
         return np.dtype(np.float64)
+
+    def is_plain(self, x: Any) -> bool:
+        if type(x) is not np.ndarray:
+            return False
+        flags = x.flags
+        return flags.c_contiguous and flags.aligned
+
+    def job(
+        self, plan: Plan, x: Any, results: Sequence[Any], computes: Sequence[Any]
+    ) -> Callable[[Any], tuple[Any, ...]] | None:
+        job = cpu.small_job(plan, x, computes)
+        if job is None:
+            return None
+        shape, dtype, kernel, arguments = job.shape, job.dtype, job.kernel, job.arguments
+
+        def run(x: Any) -> tuple[Any, ...]:
+            out = np.empty(shape, dtype)
+            kernel(cpu.quick_address(x), cpu.quick_address(out), *arguments)
+            return tuple(out)
+
+        run.job = job  # type: ignore[attr-defined]  # its tables must live
+        return run
 
     def run(
         self,
@@ -102,6 +124,6 @@ def share_memory(a: Any, b: Any) -> bool:
     if not np.may_share_memory(a, b):
         return False
     try:
-        return np.shares_memory(a, b, max_work=10_000)
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]  # any int will do
     except np.exceptions.TooHardError:
         return True

@@ -1,7 +1,7 @@
 """Any library that speaks the Python Array API (JAX, CuPy, array-api-strict, ...), and what all share."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -121,6 +121,16 @@ class Standard:
         return name_of(self.default_floating()) == "float64"
 
     # Running a plan
+
+    def is_plain(self, x: Any) -> bool:
+        """Whether x is memory that the CPU engine may take as it is, if its dtype and size are right."""
+        return False
+
+    def job(
+        self, plan: Plan, x: Any, results: Sequence[Any], computes: Sequence[Any]
+    ) -> Callable[[Any], tuple[Any, ...]] | None:
+        """What makes the outputs of any plain x of this dtype and shape, if it is small enough to matter."""
+        return None
 
     def quiet(self) -> AbstractContextManager[Any]:
         """Several libraries compute by NumPy, which would warn of infinities."""

@@ -1,6 +1,6 @@
 """PyTorch tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -93,6 +93,42 @@ class Torch(Standard):
         (a_first, a_last), (b_first, b_last) = _extent(a), _extent(b)
         return bool(a_first < b_last and b_first < a_last)
 
+    def is_plain(self, x: Any) -> bool:
+        # Asked at every call, so each question is the cheapest that does.
+        return (
+            not torch.compiler.is_dynamo_compiling()
+            and type(x) is torch.Tensor
+            and not x.requires_grad
+            and x.is_cpu
+            and x.layout is torch.strided
+            and x.is_contiguous()
+            and not x.is_neg()
+            and torch.autograd.forward_ad._current_level < 0
+            and torch._C._functorch.peek_interpreter_stack() is None
+        )
+
+    def job(
+        self, plan: Plan, x: Any, results: Sequence[Any], computes: Sequence[Any]
+    ) -> Callable[[Any], tuple[Any, ...]] | None:
+        if x.dtype not in _QUICK or any(dtype not in _NUMPY for dtype in computes):
+            return None
+        job = cpu.small_job(plan, x.numpy(), [_NUMPY[dtype] for dtype in computes])
+        if job is None:
+            return None
+        shape, dtype, kernel, arguments = job.shape, job.dtype, job.kernel, job.arguments
+
+        def run(x: Any) -> tuple[Any, ...]:
+            if plan.outputs == 1:
+                one = torch.empty_like(x)
+                kernel(x.data_ptr(), one.data_ptr(), *arguments)
+                return (one,)
+            out = np.empty(shape, dtype)
+            kernel(x.data_ptr(), cpu.quick_address(out), *arguments)
+            return tuple(map(torch.from_numpy, out))
+
+        run.job = job  # type: ignore[attr-defined]  # its tables must live
+        return run
+
     def run(
         self,
         plan: Plan,
@@ -125,6 +161,9 @@ _NUMPY = {
     torch.float16: np.dtype(np.float16),
     torch.bfloat16: cpu.BFLOAT16,
 }
+
+
+_QUICK = (torch.float32, torch.float64)
 
 
 def _is_plain(x: Any) -> bool:
@@ -173,7 +212,7 @@ def _is_hidden(x: Any) -> bool:
 def _is_differentiated(x: Any) -> bool:
     return bool(
         (x.requires_grad and torch.is_grad_enabled())
-        or torch.autograd.forward_ad.unpack_dual(x).tangent is not None
+        or torch.autograd.forward_ad.unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
     )
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
+# Numbers before the tables themselves.
+HEADER = 9
 # Columns of the table of terms.
 OUTPUT, INPUT, ROW_DIM, N, RUN, LOWER, UPPER, RULES, VARYING, EXPANDED, UNREAD, WIDE = range(12)
 TERM_COLUMNS = 12
@@ -27,7 +29,8 @@ PLUS, MINUS, OTHER = range(3)
 # As in the reference engine: what overflows is computed again at this scale.
 ROOM = 2.0**-10
 
-_loop = njit(nogil=True, error_model="numpy")
+# Only other kernels call these; without wrappers for Python they compile in half the time.
+_loop = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @intrinsic
@@ -50,6 +53,11 @@ def _at(address, n, unit):
 def _bare(array):
     """The same table without its owner: Numba then counts no references, for which threads would fight."""
     return carray(_pointer(array.ctypes.data, array.dtype.type(1)), array.shape)
+
+
+@_loop
+def _table(address, rows, columns):
+    return carray(_pointer(address, np.int64(1)), (rows, columns))
 
 
 @_loop
@@ -304,47 +312,68 @@ def _term(row, base, i, first, n, t, terms, rules, differences, weights, divisor
     return finite
 
 
-def run_box(
-    start, stop, first, last, inputs, outputs, input_strides, output_strides, index, terms, rules,
-    differences, weights, divisors, length, scratch,
-):  # fmt: skip
-    """Run a plan on the rows `start` to `stop` along each row dim, from sample `first` up to `last`.
+def run_box(x, out, tables, weights, unit):
+    """Run a plan on a box of rows.
 
-    `inputs` and `outputs` are the addresses of the sample at index 0 of every dim; strides are in bytes.
-    `scratch` is two chunks of a row, of the dtype computed in; `index` has room for a number a row dim
-    and one an input.
+    All arguments are addresses, since an array as an argument costs a small array dear; `unit` is a 1 of
+    the dtype computed in.
+
+    `tables` are integers. First the numbers of row dims, inputs, outputs, terms, rules, differences and
+    weights, the samples of a row and those of a chunk. Then, as `program` lays them out, the
+    strides in bytes of the inputs and of the outputs along the row dims, terms, rules, differences,
+    and the bits of the rules' divisors. At the end what differs from box to box: the first row along each
+    row dim, one past the last, the first sample of a row and one past the last, the addresses of the
+    sample at index 0 of each input, less `x`, and of each output, less `out`.
     """
-    dims, size, chunk = len(start), scratch.itemsize, scratch.shape[1]
-    unit = scratch.dtype.type(1)
-    room = scratch.dtype.type(ROOM)
+    at = tables + 8 * HEADER
+    tables = _at(tables, HEADER, np.int64(1))
+    dims, n_inputs, n_outputs, n_terms = tables[0], tables[1], tables[2], tables[3]
+    n_rules, n_differences, length, chunk = tables[4], tables[5], tables[7], tables[8]
+    weights = _at(weights, tables[6], unit)
+    input_strides = _table(at, n_inputs, dims)
+    at += 8 * n_inputs * dims
+    output_strides = _table(at, n_outputs, dims)
+    at += 8 * n_outputs * dims
+    terms = _table(at, n_terms, TERM_COLUMNS)
+    at += 8 * n_terms * TERM_COLUMNS
+    rules = _table(at, n_rules, 2)
+    at += 8 * n_rules * 2
+    differences = _table(at, n_differences, 3)
+    at += 8 * n_differences * 3
+    divisors = _at(at, n_rules, np.float64(1))
+    at += 8 * n_rules
+    start, stop = _at(at, dims, np.int64(1)), _at(at + 8 * dims, dims, np.int64(1))
+    first, last = _at(at + 16 * dims, 2, np.int64(1))
+    at += 16 * dims + 16
+    inputs = _at(at, n_inputs, np.int64(1))
+    outputs = _at(at + 8 * n_inputs, n_outputs, np.int64(1))
+    held = np.empty(dims + n_inputs, np.int64)
+    index = _bare(held)
+    room, size = type(unit)(ROOM), weights.itemsize
+    scratch = np.empty(2 * chunk, weights.dtype)
     spare = scratch.ctypes.data
     again = spare + chunk * size
-    start, stop, index = _bare(start), _bare(stop), _bare(index)
-    inputs, outputs = _bare(inputs), _bare(outputs)
-    input_strides, output_strides = _bare(input_strides), _bare(output_strides)
-    terms, rules, differences = _bare(terms), _bare(rules), _bare(differences)
-    weights, divisors = _bare(weights), _bare(divisors)
     for d in range(dims):
         if stop[d] <= start[d]:
             return
         index[d] = start[d]
     while True:
-        for k in range(len(inputs)):
-            index[dims + k] = inputs[k]
+        for k in range(n_inputs):
+            index[dims + k] = x + inputs[k]
             for d in range(dims):
                 index[dims + k] += index[d] * input_strides[k, d]
         for begin in range(first, last, chunk):
             n = min(chunk, last - begin)
             # Every output of a chunk while its input is in the cache.
-            for output in range(len(outputs)):
-                row = outputs[output] + begin * size
+            for output in range(n_outputs):
+                row = out + outputs[output] + begin * size
                 for d in range(dims):
                     row += index[d] * output_strides[output, d]
                 # Once, and again at another scale if anything is not finite.
                 target, scale = row, unit
                 while True:
                     fresh = finite = True
-                    for t in range(len(terms)):
+                    for t in range(n_terms):
                         if terms[t, OUTPUT] == output:
                             finite = _term(
                                 target if fresh else spare, index[dims + terms[t, INPUT]],

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gridgrad.plan import Plan
+from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
 # Samples of a row that are worked on at a time: with every output's, they fit in the first-level cache.
@@ -31,6 +31,10 @@ class Walk:
     def period(self) -> int:
         """The neighbours at each sample of dim `split`."""
         return math.prod(self.shape[self.split + 1 :])
+
+    def chunk(self, dtype: Any) -> int:
+        """The samples of a row that are worked on at a time."""
+        return int(min(CHUNK_BYTES // dtype.itemsize, self.length))
 
     @property
     def length(self) -> int:
@@ -80,35 +84,71 @@ def reach(plan: Plan, dim: int) -> int:
 
 
 class _Tables:
-    """The kernel's tables, while they grow."""
+    """The kernel's tables, while they grow; see `kernels` for their columns."""
 
-    def __init__(self, single: bool) -> None:
-        self.single = single
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
         self.terms: list[list[int]] = []
         self.rules: list[tuple[int, int]] = []
         self.differences: list[tuple[int, int, int]] = []
         self.divisors: list[float] = []
         self.weights: list[float] = []
-        self.varying: list[Any] = []  # arrays, which follow the weights of the differences
+        self.varying: list[Any] = []
 
-    def add_rule(self, row: Row, stride: int) -> None:
+    def add_term(self, term: Term, route: Walk, stride: int) -> None:
+        stencil, n = term.stencil, route.shape[term.dim]
+        run = math.prod(route.shape[term.dim + 1 :])
+        inside = term.dim >= route.split
+        expanded = inside and run < _SHORT_RUN
+        first_rule = len(self.rules)
+        varying, unread = -1, False
+        for row in stencil.lower:
+            self._add_rule(_numbers(row), stride)
+        if isinstance(stencil.interior.weights[0], np.ndarray):
+            varying = sum(each.size for each in self.varying)
+            unread = self._add_varying_rule(stencil, n, stride, run if expanded else 1)
+        else:
+            self._add_rule(stencil.interior, stride)
+        for row in stencil.upper:
+            self._add_rule(_numbers(row), stride)
+        self.terms.append([
+            term.output, term.input, -1 if inside else term.dim, n, run, len(stencil.lower),
+            len(stencil.upper), first_rule, varying, expanded, unread, self._is_wide(stencil),
+        ])  # fmt: skip
+
+    def _add_rule(self, row: Row, stride: int) -> None:
         differences = row.differences()
         self.rules.append((len(self.differences), len(differences)))
         self.differences += [(plus * stride, minus * stride, 0) for _, plus, minus in differences]
         self.weights += [weight for weight, _, _ in differences]
         self.divisors.append(row.divisor)
 
-    def add_varying_rule(self, row: Row, stride: int) -> None:
-        near = [offset for offset in row.offsets if offset != 0]
+    def _add_varying_rule(self, stencil: Stencil, n: int, stride: int, repeat: int) -> bool:
+        """A rule with weights for each sample; whether some samples are not read at themselves."""
+        weight = dict(zip(stencil.interior.offsets, stencil.interior.weights, strict=True))
+        near = [offset for offset in weight if offset != 0]
+        unread = bool((weight[0] == 0).any())
+        full = np.zeros((len(near) + unread, n), self.dtype)
+        inner = slice(len(stencil.lower), n - len(stencil.upper))
+        full[: len(near), inner] = [weight[offset] for offset in near]
+        if unread:
+            full[-1] = 1  # edges have rules of their own
+            full[-1, inner] = weight[0]
+        self.varying.append(np.repeat(full, repeat, axis=1).ravel())
         self.rules.append((len(self.differences), len(near)))
         self.differences += [(offset * stride, 0, near[0] * stride) for offset in near]
         self.weights += [0.0] * len(near)
         self.divisors.append(1.0)
+        return unread
 
-    def is_wide(self, stencil: Stencil) -> bool:
+    def _is_wide(self, stencil: Stencil) -> bool:
         """Whether a float64 scalar of NumPy's divides single precision, which promotes it."""
         divisor = stencil.interior.divisor
-        return self.single and isinstance(divisor, np.float64) and np.float32(divisor) != divisor
+        return bool(
+            self.dtype == np.float32
+            and isinstance(divisor, np.float64)
+            and np.float32(divisor) != divisor
+        )
 
 
 def _numbers(row: Row) -> Row:
@@ -116,52 +156,32 @@ def _numbers(row: Row) -> Row:
     return Row(row.offsets, tuple(float(np.ravel(w)[0]) for w in row.weights), row.divisor)
 
 
-def tables(
-    plan: Plan, route: Walk, input_strides: Sequence[tuple[int, ...]], dtype: Any
-) -> tuple[Any, ...]:
-    """The tables of terms, rules, differences, weights and divisors; see `kernels` for their columns."""
-    found = _Tables(dtype == np.float32)
-    place = 0
-    for output, input, dim, stencil in plan.terms:
-        n, stride = route.shape[dim], input_strides[input][dim]
-        run = math.prod(route.shape[dim + 1 :])
-        inside = dim >= route.split
-        varies = isinstance(stencil.interior.weights[0], np.ndarray)
-        expanded = inside and run < _SHORT_RUN
-        first_rule = len(found.rules)
-        for row in stencil.lower:
-            found.add_rule(_numbers(row), stride)
-        unread = False
-        varying = -1
-        if varies:
-            interior = stencil.interior
-            found.add_varying_rule(interior, stride)
-            weight = dict(zip(interior.offsets, interior.weights, strict=True))
-            unread = bool((weight[0] == 0).any())
-            columns = [w for offset, w in weight.items() if offset != 0]
-            columns += [weight[0]] if unread else []
-            full = np.zeros((len(columns), n), dtype)
-            full[:, len(stencil.lower) : n - len(stencil.upper)] = columns
-            if unread:  # edges have rules of their own
-                full[-1, : len(stencil.lower)] = full[-1, n - len(stencil.upper) :] = 1
-            full = np.repeat(full, run, axis=1) if expanded else full
-            varying = place
-            found.varying.append(full.ravel())
-            place += full.size
-        else:
-            found.add_rule(stencil.interior, stride)
-        for row in stencil.upper:
-            found.add_rule(_numbers(row), stride)
-        found.terms.append([
-            output, input, -1 if inside else dim, n, run, len(stencil.lower), len(stencil.upper),
-            first_rule, varying, expanded, unread, found.is_wide(stencil),
-        ])  # fmt: skip
-    terms = np.array(found.terms, np.int64)
-    terms[terms[:, 8] >= 0, 8] += len(found.weights)
-    return (
-        terms,
-        np.array(found.rules, np.int64),
-        np.array(found.differences, np.int64),
-        np.concatenate([np.array(found.weights, dtype), *found.varying]),
-        np.array(found.divisors, np.float64),
-    )
+def compose(
+    plan: Plan,
+    route: Walk,
+    strides: Sequence[tuple[int, ...]],
+    dtype: Any,
+) -> tuple[Any, Any]:
+    """The kernel's tables for arrays of these strides, inputs first, and its weights.
+
+    The last numbers of the tables, for each box anew, are left to the caller: see `kernels.run_box`.
+    """
+    found = _Tables(dtype)
+    for term in plan.terms:
+        found.add_term(term, route, strides[term.input][term.dim])
+    # Varying weights follow the differences' own.
+    for term_row in found.terms:
+        if term_row[8] >= 0:
+            term_row[8] += len(found.weights)
+    weights = np.concatenate([np.array(found.weights, dtype), *found.varying])
+    dims = route.split
+    header = [
+        dims, plan.inputs, plan.outputs, len(found.terms), len(found.rules),
+        len(found.differences), len(weights), route.length, route.chunk(dtype),
+    ]  # fmt: skip
+    rows = [
+        header, *(each[:dims] for each in strides), *found.terms, *found.rules,
+        *found.differences, np.array(found.divisors, np.float64).view(np.int64),
+        [0] * (2 * dims + 2 + plan.inputs + plan.outputs),
+    ]  # fmt: skip
+    return np.array([number for row in rows for number in row], np.int64), weights

@@ -61,10 +61,8 @@ def get_num_threads() -> int:
 
 def _usable_cpus() -> int:
     """The CPUs that this process may run on, and no more than its container's share of time."""
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
+    where = getattr(os, "sched_getaffinity", None)
+    count = len(where(0)) if where else os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max") as file:
             quota, period = file.read().split()
