@@ -3,9 +3,10 @@ PYTHON ?= python3
 ENV = PYTHON="$(PYTHON)" tools/environment.sh
 DEMO = .venvs/demo
 TEST = .venvs/test
+BENCH = .venvs/bench
 MANIFEST = pyproject.toml constraints.txt tools/environment.sh
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test stress bench lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -15,6 +16,12 @@ demo: $(DEMO)/.ready ## differentiate real terrain and draw it
 
 test: $(TEST)/.ready lint ## format, lint, types and every test
 	$(TEST)/bin/pytest -n auto
+
+stress: $(TEST)/.ready ## 60 seconds of threads and forked children at the CPU engine together
+	$(TEST)/bin/python tests/stress.py --seconds 60
+
+bench: $(BENCH)/.ready ## time everything against its peers and write docs/benchmarks.md
+	$(BENCH)/bin/python -m benchmarks
 
 lint: $(TEST)/.ready ## check format, lint and types
 	$(TEST)/bin/ruff format --check .
@@ -33,3 +40,6 @@ $(DEMO)/.ready: $(MANIFEST)
 
 $(TEST)/.ready: $(MANIFEST)
 	@$(ENV) $(TEST) test
+
+$(BENCH)/.ready: $(MANIFEST)
+	@$(ENV) $(BENCH) bench
