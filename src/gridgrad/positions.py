@@ -27,24 +27,28 @@ _SECONDS = {
 class Positions:
     """Coordinates as the parts of a sum, in a `unit` of so many of the user's.
 
-    NumPy arrays of the widest floating dtype, whose weights are rounded once at the end; or, where a
-    library differentiates or traces them, that library's arrays (`traced`), and so are the weights.
+    NumPy arrays, which are differenced in the widest floating dtype, `wide`, so that weights are rounded
+    once, at the end; or, where a library differentiates or traces them, that library's arrays
+    (`traced`), and so are the weights.
     """
 
     parts: tuple[Any, ...]
     xp: Any
     unit: tuple[int, int] = (1, 1)  # a ratio; torch.compile does not know Fraction
     traced: bool = False
+    wide: Any = None
     # 1, unless gaps are so extreme that weights would leave the range of floats: then a power of two of
     # their size, by which weights are multiplied and results divided.
     unit_size: float = 1.0
 
     def gaps(self, a: int, b: int, start: int, stop: int) -> Any:
         """x[i + a] - x[i + b] for i from `start` up to `stop`, differenced before anything is rounded."""
-        found = difference(
-            tuple(part[start + a : stop + a] for part in self.parts),
-            tuple(part[start + b : stop + b] for part in self.parts),
-        )
+        ahead = tuple(part[start + a : stop + a] for part in self.parts)
+        behind = tuple(part[start + b : stop + b] for part in self.parts)
+        if self.wide is not None:
+            ahead = tuple(part.astype(self.wide) for part in ahead)
+            behind = tuple(part.astype(self.wide) for part in behind)
+        found = difference(ahead, behind)
         if self.unit != (1, 1):
             found = found * self.unit[0] / self.unit[1]
         return found
@@ -83,17 +87,23 @@ def from_values(x: Any, dim: int) -> Positions:
     elif x.dtype.kind in "iu":
         found = Positions(parts(x, np.dtype(np.longdouble), np), np)
     elif x.dtype.kind == "f" or x.dtype.name == "bfloat16":
-        found = Positions((x.astype(np.longdouble),), np)
+        found = Positions((x,), np, wide=np.dtype(np.longdouble))
     elif x.dtype.kind == "c":
-        found = Positions((x.astype(np.clongdouble),), np)
+        found = Positions((x,), np, wide=np.dtype(np.clongdouble))
     else:
         raise GridTypeError(
             f"coordinates for dim {dim} must be integers, floats, complex numbers or times, "
             f"but are {x.dtype}."
         )
-    _refuse_first(~np.isfinite(found.parts[0]), x, dim)
+    if x.dtype.kind not in "iumM":
+        _refuse_first(~np.isfinite(x), x, dim)
     _check_distinct(found, x, dim)
-    widest = float(np.max(np.abs(found.gaps(1, 0, 0, len(x) - 1)))) if len(x) > 1 else 1.0
+    if len(x) < 2:
+        return found
+    span = float(abs(found.gaps(len(x) - 1, 0, 0, 1)[0])) / len(x)
+    if 1e-25 < span < 1e25 and x.dtype.kind != "c":
+        return found  # some gap is as wide as the mean
+    widest = float(np.max(np.abs(found.gaps(1, 0, 0, len(x) - 1))))
     if 1e-30 < widest < 1e30:
         return found
     return replace(found, unit_size=math.ldexp(1.0, min(math.frexp(widest)[1] - 1, 1023)))
@@ -102,6 +112,9 @@ def from_values(x: Any, dim: int) -> Positions:
 def common_step(positions: Positions, n: int) -> Any:
     """The step of positions whose gaps are all exactly equal, or None."""
     if positions.traced or n < 2:
+        return None
+    first = positions.gaps(1, 0, 0, min(n - 1, 16))
+    if not (first == first[0]).all():
         return None
     gaps = positions.gaps(1, 0, 0, n - 1)
     step = complex(gaps[0]) if np.iscomplexobj(gaps) else float(gaps[0])
@@ -130,6 +143,8 @@ def _refuse_first(bad: Any, x: Any, dim: int) -> None:
 
 
 def _check_distinct(positions: Positions, x: Any, dim: int) -> None:
+    if x.dtype.kind != "c" and ((x[1:] > x[:-1]).all() or (x[1:] < x[:-1]).all()):
+        return
     gaps = positions.gaps(1, 0, 0, len(x) - 1)
     if np.iscomplexobj(gaps) and not gaps.imag.any():
         gaps = gaps.real

@@ -12,10 +12,12 @@ from gridgrad.axis import Axis
 from gridgrad.caching import is_compiling, remember
 from gridgrad.errors import GridError
 from gridgrad.positions import Positions
-from gridgrad.weights import fornberg, uniform_weights
+from gridgrad.weights import first_derivative, fornberg, uniform_weights
 
 # The range of single precision, without its subnormal numbers.
 _TINY, _HUGE = 1.2e-38, 3.4e38
+# Samples whose weights are made at a time.
+_BLOCK = 1 << 14
 
 
 class Row(NamedTuple):
@@ -145,26 +147,51 @@ def _of_unit_step(order: int, accuracy: int, edge_order: int) -> Stencil:
 def _row_of_positions(
     positions: Positions, offsets: tuple[int, ...], start: int, stop: int, order: int
 ) -> Row:
-    """One weight for each sample from `start` up to `stop`, by Fornberg's recursion on scaled offsets."""
-    xp = positions.xp
-    gaps = [positions.gaps(k, 0, start, stop) for k in offsets]
-    widest = reduce(xp.maximum, [xp.abs(gap) for gap in gaps])
-    size = 2.0 ** xp.floor(xp.log2(widest))  # a power of two, so that scaling rounds nothing
+    """One weight for each sample from `start` up to `stop`."""
+    unit = positions.unit_size**order
+    if positions.traced or stop - start <= _BLOCK:
+        return Row(offsets, tuple(_weights(positions, offsets, start, stop, order)), unit)
+    # Block by block, which stays in the cache; the widest floats are slow enough there.
+    is_complex = positions.parts[0].dtype.kind == "c"
+    found = np.empty((len(offsets), stop - start), np.complex128 if is_complex else np.float64)
+    for first in range(start, stop, _BLOCK):
+        last = min(first + _BLOCK, stop)
+        for k, weights in enumerate(_weights(positions, offsets, first, last, order)):
+            found[k, first - start : last - start] = weights
+    return Row(offsets, tuple(found), unit)
 
-    def gap(i: int, j: int) -> Any:
-        return positions.gaps(offsets[i], offsets[j], start, stop) / size
 
-    found = fornberg([each / size for each in gaps], order, gap)
-    # Extreme coordinates have weights beyond the range of floats, and a divisor to bring them back.
-    unit = positions.unit_size
-    weights = [w / (size / unit) ** order for w in found]
+def _weights(
+    positions: Positions, offsets: tuple[int, ...], start: int, stop: int, order: int
+) -> list[Any]:
+    xp, unit = positions.xp, positions.unit_size
+    gaps = [positions.gaps(k, 0, start, stop) if k else 0 for k in offsets]
+    if order == 1:
+
+        def gap(i: int, j: int) -> Any:
+            return positions.gaps(offsets[i], offsets[j], start, stop)
+
+        weights = first_derivative(gaps, gap)
+        if unit != 1:
+            weights = [w * unit for w in weights]
+    else:
+        gaps = [positions.gaps(k, 0, start, stop) for k in offsets]
+        widest = reduce(xp.maximum, [xp.abs(each) for each in gaps])
+        size = 2.0 ** xp.floor(xp.log2(widest))  # a power of two, so that scaling rounds nothing
+
+        def scaled(i: int, j: int) -> Any:
+            return positions.gaps(offsets[i], offsets[j], start, stop) / size
+
+        found = fornberg([each / size for each in gaps], order, scaled)
+        # Extreme coordinates have weights beyond the range of floats, and a divisor to bring them back.
+        weights = [w / (size / unit) ** order for w in found]
     if order % 2 and all(-k in offsets for k in offsets):
         # Where neighbours stand symmetrically, the sample itself has no part in an odd derivative.
         at = dict(zip(offsets, gaps, strict=True))
         symmetric = reduce(xp.logical_and, [at[-k] == -at[k] for k in offsets if k > 0])
         centre = offsets.index(0)
         weights[centre] = xp.where(symmetric, xp.zeros_like(weights[centre]), weights[centre])
-    return Row(offsets, tuple(weights), unit**order)
+    return weights
 
 
 def _check_weights(row: Row, dim: int, start: int) -> None:
