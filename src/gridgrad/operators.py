@@ -16,6 +16,13 @@ _NUMBERS = frozenset((int, float))
 _INTEGERS = frozenset((int, type(None)))
 
 
+def _is_simple(argument: Any, kinds: frozenset[type]) -> bool:
+    kind = type(argument)
+    if kind is tuple or (kind is list and kinds is _NUMBERS):
+        return all([type(entry) in kinds for entry in argument])
+    return kind in kinds
+
+
 def gradient(
     input: A,
     *,
@@ -126,14 +133,16 @@ def gradient(
     if (
         out is None
         and axis is None
-        and type(spacing) in _NUMBERS
-        and type(dim) in _INTEGERS
+        and _is_simple(spacing, _NUMBERS)
+        and _is_simple(dim, _INTEGERS)
         and type(edge_order) in _INTEGERS
         and accuracy == 2
         and boundary == "one-sided"
         and period is None
         and library.is_plain(x)
     ):
+        if type(spacing) is list:
+            spacing = tuple(spacing)
         key = (x.dtype, x.shape, spacing, dim, edge_order)
         job = _jobs.get(key)
         if job is not None:

@@ -1,4 +1,4 @@
-"""Threads that share out a list of tasks: one pool a process, which forks, interrupts and exit leave sound."""
+"""Threads that share out a list of tasks: one pool a process, sound after forks, interrupts and exit."""
 
 import os
 import sys
