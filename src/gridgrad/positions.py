@@ -1,7 +1,7 @@
 """The coordinates of the samples along one dim, checked, and kept so that their differences are exact."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -22,6 +22,9 @@ _SECONDS = {
     },
 }
 
+# Bytes of coordinates that are remembered.
+_SMALL = 1 << 15
+
 
 @dataclass(frozen=True, eq=False)
 class Positions:
@@ -40,6 +43,7 @@ class Positions:
     # 1, unless gaps are so extreme that weights would leave the range of floats: then a power of two of
     # their size, by which weights are multiplied and results divided.
     unit_size: float = 1.0
+    made: dict[Any, Any] = field(default_factory=dict)  # what was worked out from them
 
     def gaps(self, a: int, b: int, start: int, stop: int) -> Any:
         """x[i + a] - x[i + b] for i from `start` up to `stop`, differenced before anything is rounded."""
@@ -75,8 +79,27 @@ def seconds(time: Any, dim: int) -> float:
     return float(int(count) * unit)
 
 
+_known: dict[tuple[str, bytes], Positions] = {}
+
+
 def from_values(x: Any, dim: int) -> Positions:
     """Check coordinates whose values can be read: finite, distinct, and with a warning if they turn back."""
+    if x.nbytes > _SMALL or x.dtype.kind in "cVO" or isinstance(x, np.ma.MaskedArray):
+        return _checked(x, dim)
+    # Short coordinates are given again and again, and to check them takes longer than to use them.
+    key = (x.dtype.str, x.tobytes())
+    found = _known.get(key)
+    if found is None:
+        x = x.copy()
+        found = _checked(x, dim)
+        if (x[1:] > x[:-1]).all() or (x[1:] < x[:-1]).all():  # others warn each time
+            if len(_known) >= 256:
+                _known.clear()
+            _known[key] = found
+    return found
+
+
+def _checked(x: Any, dim: int) -> Positions:
     if isinstance(x, np.ma.MaskedArray):
         _refuse_first(np.ma.getmaskarray(x), x, dim)
         x = x.data
@@ -113,6 +136,12 @@ def common_step(positions: Positions, n: int) -> Any:
     """The step of positions whose gaps are all exactly equal, or None."""
     if positions.traced or n < 2:
         return None
+    if "step" not in positions.made:
+        positions.made["step"] = _common_step(positions, n)
+    return positions.made["step"]
+
+
+def _common_step(positions: Positions, n: int) -> Any:
     first = positions.gaps(1, 0, 0, min(n - 1, 16))
     if not (first == first[0]).all():
         return None

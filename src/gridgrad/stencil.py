@@ -75,19 +75,23 @@ def build(axis: Axis, order: int, accuracy: int, edge_order: int) -> Stencil:
     if positions is not None:
 
         def row(offsets: tuple[int, ...], start: int, stop: int) -> Row:
-            made = _row_of_positions(positions, offsets, start, stop, order)
+            found = _row_of_positions(positions, offsets, start, stop, order)
             if not positions.traced:
-                _check_weights(made, axis.dim, start)
-            return made
+                _check_weights(found, axis.dim, start)
+            return found
 
         if positions.traced:
             return _lay_out(row, axis.n, order, accuracy, edge_order)
-        with np.errstate(all="ignore"):
-            checked = _lay_out(row, axis.n, order, accuracy, edge_order)
-        return replace(checked, fits_single=_fits_single(checked))
+        key = (order, accuracy, edge_order)
+        if key not in positions.made:
+            with np.errstate(all="ignore"):
+                checked = _lay_out(row, axis.n, order, accuracy, edge_order)
+            positions.made[key] = replace(checked, fits_single=_fits_single(checked))
+        made: Stencil = positions.made[key]
+        return made
     if isinstance(step, (float, complex)) and not is_compiling():
-        found: Stencil = _from_number(step, order, accuracy, edge_order)
-        return found
+        numbered: Stencil = _from_number(step, order, accuracy, edge_order)
+        return numbered
     return _from_step(step, _of_unit_step(order, accuracy, edge_order), order)
 
 

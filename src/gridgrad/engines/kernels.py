@@ -33,6 +33,17 @@ ROOM = 2.0**-10
 _loop = njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
+# One rounding less in a sum of products: on coordinates that keeps the error below 4 units in the last
+# place of the larger term. Contraction reorders nothing, and assumes nothing of NaN and infinity.
+_fused_loop = njit(
+    nogil=True,
+    error_model="numpy",
+    fastmath={"contract"},
+    no_cpython_wrapper=True,
+    no_cfunc_wrapper=True,
+)
+
+
 @intrinsic
 def _pointer(typingctx: Any, address: Any, unit: Any) -> Any:
     """An address as a pointer to numbers of the type of `unit`."""
@@ -87,7 +98,7 @@ def _next(row, plus, minus, n, w, s):
         out[j] += w * (a[j] * s - b[j] * s)
 
 
-@_loop
+@_fused_loop
 def _next_two(row, plus, minus, plus2, minus2, n, w, w2, s):
     """row += w (f[+] - f[-]) + w2 (f[+2] - f[-2]); LLVM does not vectorise a loop over more arrays"""
     out, a, b = _at(row, n, w), _at(plus, n, w), _at(minus, n, w)
@@ -114,7 +125,7 @@ def _divide(row, n, divisor, wide, unit):
     return not odd
 
 
-@_loop
+@_fused_loop
 def _varying_two(row, plus, plus2, centre, n, w, w2, s):
     """row = w[j] (f[+] - f[0]) + w2[j] (f[+2] - f[0]), and whether all of it is finite"""
     out, a, b, c = _at(row, n, s), _at(plus, n, s), _at(plus2, n, s), _at(centre, n, s)
