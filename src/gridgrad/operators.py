@@ -19,7 +19,7 @@ _INTEGERS = frozenset((int, type(None)))
 def _is_simple(argument: Any, kinds: frozenset[type]) -> bool:
     kind = type(argument)
     if kind is tuple or (kind is list and kinds is _NUMBERS):
-        return all([type(entry) in kinds for entry in argument])
+        return all(type(entry) in kinds for entry in argument)
     return kind in kinds
 
 

@@ -46,9 +46,9 @@ def _one_process_at_a_time() -> Iterator[None]:
         folder = Path(run_box.stats.cache_path)
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / "gridgrad.lock", "w")  # noqa: SIM115  # closed below, which unlocks it
+        fcntl.flock(lock, fcntl.LOCK_EX)
     except (ImportError, OSError, TypeError):  # no such locks here, or a cache that only reads
         yield
         return
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield

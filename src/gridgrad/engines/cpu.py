@@ -64,6 +64,8 @@ def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Seq
     """
     if not program.is_runnable(plan) or any(dtype not in _DTYPES for dtype in computes):
         return False
+    if any((x.dtype.kind == "c") != (dtype.kind == "c") for dtype in computes for x in inputs):
+        return False  # real samples become complex through weights, which this engine has not
     if inputs[0].size == 0:
         return True
     try:

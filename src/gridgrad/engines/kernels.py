@@ -219,6 +219,7 @@ def _sum_varying(row, at, n, differences, k, count, weights, place, step, unread
                 for i in range(1, count):
                     f = _at(at + j * size + differences[k + i, PLUS], 1, s)[0]
                     out[j] += _at(address + i * step, n, s)[j] * (f * s - other * s)
+                finite &= abs(out[j]) < np.inf
     return finite
 
 

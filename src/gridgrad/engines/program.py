@@ -65,6 +65,11 @@ def _is_runnable(stencil: Stencil) -> bool:
             isinstance(w, float) or (isinstance(w, np.ndarray) and w.dtype.kind == "f")
             for w in row.weights
         )
+        and not any(
+            # A neighbour without a weight must not be read; this engine knows that of the sample itself.
+            isinstance(w, np.ndarray) and offset != 0 and w.size > 1 and (w == 0).any()
+            for offset, w in zip(row.offsets, row.weights, strict=True)
+        )
         for row in (*stencil.lower, stencil.interior, *stencil.upper)
     )
 

@@ -1,0 +1,107 @@
+"""The marks that gridgrad must reach, and whether it does."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from benchmarks.running import Results
+
+
+class Mark(NamedTuple):
+    """A required bound: `at_most` of a quantity or, failing that, at least."""
+
+    work: str
+    quantity: str
+    at_most: bool
+    bound: float
+    unit: str
+    measure: Callable[[Results, str], float | None]
+
+    def met(self, value: float) -> bool:
+        return value <= self.bound if self.at_most else value >= self.bound
+
+    @property
+    def required(self) -> str:
+        return f"{'at most' if self.at_most else 'at least'} {self.bound:g}{self.unit}"
+
+    def shown(self, value: float | None) -> str:
+        return "not measured" if value is None else f"{value:.3g}{self.unit}"
+
+
+def _floor(case: str) -> Callable[[Results, str], float | None]:
+    return lambda found, stat: (
+        found.rows[case].ratio("gridgrad", "floor", stat) if case in found.rows else None
+    )
+
+
+def _rival(case: str, rival: str) -> Callable[[Results, str], float | None]:
+    return lambda found, stat: found.rows[case].against(rival, stat) if case in found.rows else None
+
+
+def _own(above: str, below: str) -> Callable[[Results, str], float | None]:
+    return lambda found, stat: found.across(above, below, "gridgrad", stat)
+
+
+def _memory(is_line: bool) -> Callable[[Results, str], float | None]:
+    """The worst of gridgrad's rows, of those with coordinates for a long 1-D input or of all others."""
+
+    def worst(found: Results, stat: str) -> float | None:
+        return max(
+            (
+                each.percent
+                for each in found.memory
+                if each.peer.startswith("gridgrad")
+                and is_line == (len(each.case.shape) == 1 and each.case.spacing != "step")
+            ),
+            default=None,
+        )
+
+    return worst
+
+
+def _import(found: Results, stat: str) -> float | None:
+    start = found.startup
+    return None if start is None else 1e3 * (start.gridgrad_import - start.numpy_import)
+
+
+def _first(name: str) -> Callable[[Results, str], float | None]:
+    return lambda found, stat: None if found.startup is None else getattr(found.startup, name)
+
+
+_CUBE = "256^3 float32, all dims"
+_FLOOR = "time over the floor's"
+_PEAK = "peak memory beyond the outputs, of the input"
+_X = " x"
+
+MARKS = (
+    Mark(f"{_CUBE}, preallocated", _FLOOR, True, 1.3, _X, _floor("cube out")),
+    Mark(f"{_CUBE}, fresh", "faster than numpy.gradient", False, 3.5, _X, _rival("cube", "numpy")),
+    Mark(f"{_CUBE}, fresh", "faster than torch.gradient", False, 10, _X, _rival("cube", "torch")),
+    Mark(f"{_CUBE}, fresh", "faster than compiled torch", False, 3, _X, _rival("cube", "compiled")),
+    Mark(f"{_CUBE}, fresh", "faster than jitted JAX", False, 3, _X, _rival("cube", "jax")),
+    Mark(
+        f"{_CUBE}, coordinates, fresh", "faster than numpy.gradient", False, 8, _X,
+        _rival("cube coordinates", "numpy"),
+    ),
+    Mark(
+        f"{_CUBE}, coordinates, fresh", "faster than torch.gradient", False, 12, _X,
+        _rival("cube coordinates", "torch"),
+    ),
+    Mark(
+        f"{_CUBE}, coordinates, fresh", "time over our own with a step", True, 1.2, _X,
+        _own("cube coordinates", "cube"),
+    ),
+    Mark("256^3 float32, first dim, preallocated", _FLOOR, True, 1.4, _X, _floor("cube first")),
+    Mark("256^3 float32, middle dim, preallocated", _FLOOR, True, 1.4, _X, _floor("cube middle")),
+    Mark("256^3 float32, last dim, preallocated", _FLOOR, True, 1.4, _X, _floor("cube last")),
+    Mark(
+        "4096^2 float32, transposed", "time over the contiguous one's", True, 1.5, _X,
+        _own("square transposed", "square"),
+    ),
+    Mark("1,000 samples, float64", "faster than numpy.gradient", False, 1.5, _X, _rival("thousand", "numpy")),
+    Mark("1,000 samples, float64", "faster than torch.gradient", False, 3, _X, _rival("thousand", "torch")),
+    Mark("large inputs, the worst row", _PEAK, True, 1, " %", _memory(False)),
+    Mark("a long 1-D input with coordinates", _PEAK, True, 1, " %", _memory(True)),
+    Mark("import gridgrad", "time beyond `import numpy`", True, 50, " ms", _import),
+    Mark("first call, kernel on disk", "time", True, 1, " s", _first("warm_call")),
+    Mark("first call ever", "time", True, 5, " s", _first("cold_call")),
+)  # fmt: skip

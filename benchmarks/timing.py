@@ -1,0 +1,99 @@
+"""Times of several calls, taken in turns, so that whatever else the machine does hits all of them alike."""
+
+import gc
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from itertools import repeat
+from typing import Any, NamedTuple
+
+# A sample of a short call is a loop that takes so long; the clock and the loop cost nothing beside it.
+_SAMPLE_SECONDS = 1e-3
+# After a call, PyTorch's threads wait busily for the next for a while and hold a CPU. Let them go to sleep.
+_PAUSE_SECONDS = 2e-3
+_MOST_ROUNDS = 41
+# The floor is the fastest plain copy: of so many in each round, the fastest counts.
+_COPIES = 3
+# Calls slower than this are repeated so often only: what disturbs a run is short beside them.
+_SLOW_SECONDS, _SLOW_REPEATS = 0.8, 3
+
+
+class Times(NamedTuple):
+    """The seconds that one call takes, in several repeats."""
+
+    seconds: tuple[float, ...]
+    loops: int
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def least(self) -> float:
+        return min(self.seconds)
+
+
+def interleave(
+    calls: Mapping[Hashable, Callable[[], Any]],
+    floors: Iterable[Hashable],
+    rounds: int,
+    budget: float,
+) -> dict[Hashable, Times]:
+    """Time all calls once in each round, in a new order each round.
+
+    At least so many rounds, and more while the budget of seconds lasts; fewer for calls of a second or
+    so. Each call was made before. The time includes letting go of the result, as in a program that calls
+    again and again.
+    """
+    floors = set(floors)
+    loops, slow, once = {}, set(), 0.0
+    for key, call in calls.items():
+        loops[key], each = _calibrate(call)
+        if each > _SLOW_SECONDS:
+            slow.add(key)
+        once += each * loops[key] * (_COPIES if key in floors else 1) + _PAUSE_SECONDS
+    rounds = max(rounds, min(_MOST_ROUNDS, int(budget / once)))
+    seconds: dict[Hashable, list[float]] = {key: [] for key in calls}
+    order, rng = list(calls), random.Random(1)
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            rng.shuffle(order)
+            for key in order:
+                if key in slow and len(seconds[key]) >= _SLOW_REPEATS:
+                    continue
+                time.sleep(_PAUSE_SECONDS)
+                if loops[key] > 1:
+                    calls[key]()  # back into the cache
+                copies = _COPIES if key in floors else 1
+                seconds[key].append(min(_sample(calls[key], loops[key]) for _ in range(copies)))
+    finally:
+        if was_enabled:
+            gc.enable()
+    return {key: Times(tuple(found), loops[key]) for key, found in seconds.items()}
+
+
+def _calibrate(call: Callable[[], Any]) -> tuple[int, float]:
+    """How many calls fill a sample, and about how long one call takes."""
+    loops = 1
+    while True:
+        seconds = _sample(call, loops)
+        if seconds * loops > _SAMPLE_SECONDS / 4:
+            return max(1, math.ceil(_SAMPLE_SECONDS / seconds)), seconds
+        loops *= 4
+
+
+def _sample(call: Callable[[], Any], loops: int) -> float:
+    if loops == 1:
+        start = time.perf_counter()
+        call()
+        return time.perf_counter() - start
+    turns = repeat(None, loops)
+    start = time.perf_counter()
+    for _ in turns:
+        call()
+    return (time.perf_counter() - start) / loops
