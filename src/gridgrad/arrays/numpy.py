@@ -86,6 +86,8 @@ class NumPy(Standard):
             arrays = [cpu.empty_like(inputs[0], dtype) for dtype in results]
         if cpu.run(plan, inputs, arrays, computes):
             return tuple(arrays)
+        # NumPy itself does not know what kind of number bfloat16 is.
+        inputs = [x.astype(np.float32) if x.dtype.name == "bfloat16" else x for x in inputs]
         return super().run(plan, inputs, results, computes, out)
 
     def _run_masked(

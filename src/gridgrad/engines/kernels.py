@@ -410,4 +410,7 @@ def run_box(x, out, tables, weights, unit):
             index[d] = start[d]
             d -= 1
         if d < 0:
-            return
+            break
+    # Numba frees an array after its last use by name, and all uses above were by address.
+    held[0] = 0
+    scratch[0] = 0
