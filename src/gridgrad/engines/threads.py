@@ -105,7 +105,10 @@ def share(work: Callable[[Iterable[Any]], None], tasks: list[Any], threads: int)
     others: list[Future[None]] = []
     try:
         pool = _the_pool(threads - 1)
-        others = [pool.submit(work, rest) for _ in range(min(threads, len(tasks)) - 1)]
+        for _ in range(min(threads, len(tasks)) - 1):
+            others.append(
+                pool.submit(work, rest)
+            )  # one by one: those before a failure are waited for
     except RuntimeError:
         pass  # the interpreter is shutting down, or no thread can be started: this one does it all
     try:
@@ -116,9 +119,22 @@ def share(work: Callable[[Iterable[Any]], None], tasks: list[Any], threads: int)
         raise
     finally:
         begun = [future for future in others if not future.cancel()]
-        wait(begun)  # they write into memory that the caller owns
+        _wait(begun)  # they write into memory that the caller owns
     for future in begun:
         future.result()
+
+
+def _wait(futures: list[Future[None]]) -> None:
+    """Wait for all, even if an interrupt comes meanwhile, which is raised when they are done."""
+    interrupt: BaseException | None = None
+    while True:
+        try:
+            wait(futures)
+            break
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def _the_pool(size: int) -> ThreadPoolExecutor:
