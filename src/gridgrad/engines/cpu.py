@@ -206,12 +206,13 @@ def _composed(plan: Plan, route: program.Walk, strides: Sequence[Any], dtype: An
         return program.compose(plan, route, strides, dtype)
     terms = tuple((*term[:3], id(term.stencil)) for term in plan.terms)
     key = (plan.inputs, plan.outputs, terms, route.shape, route.split, tuple(strides), dtype)
-    if key not in _tables:
+    found = _tables.get(key)  # one look: another thread may clear them at any time
+    if found is None:
         if len(_tables) >= 256:
             _tables.clear()
         # The stencils are kept with the tables, so that their identities stay theirs.
-        _tables[key] = (stencils, *program.compose(plan, route, strides, dtype))
-    return _tables[key][1:]
+        found = _tables[key] = (stencils, *program.compose(plan, route, strides, dtype))
+    return found[1:]
 
 
 def address(x: Any) -> int:
