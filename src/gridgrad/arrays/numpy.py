@@ -7,6 +7,7 @@ import numpy as np
 
 from gridgrad.arrays.standard import Standard
 from gridgrad.engines import cpu
+from gridgrad.engines.memory import empty_like, quick_address
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
 
@@ -43,6 +44,12 @@ class NumPy(Standard):
     def check_device(self, x: Any, input: Any, name: str) -> None:
         pass
 
+    def result_dtype(self, input: Any, dtype: Any, is_complex: bool) -> Any:
+        if input.dtype.name == "bfloat16" and is_complex:
+            # NumPy itself does not know what kind of number that is.
+            input = np.empty(0, np.float32)
+        return super().result_dtype(input, dtype, is_complex)
+
     def floating(self, x: Any) -> Any:
         return np.dtype(np.float64) if x.dtype.kind in "iu" else x.dtype.newbyteorder("=")
 
@@ -65,7 +72,7 @@ class NumPy(Standard):
 
         def run(x: Any) -> tuple[Any, ...]:
             out = np.empty(shape, dtype)
-            kernel(cpu.quick_address(x), cpu.quick_address(out), *arguments)
+            kernel(quick_address(x), quick_address(out), *arguments)
             return tuple(out)
 
         run.job = job  # type: ignore[attr-defined]  # its tables must live
@@ -83,7 +90,7 @@ class NumPy(Standard):
             return self._run_masked(plan, inputs, results, computes, out)
         arrays = out
         if arrays is None:
-            arrays = [cpu.empty_like(inputs[0], dtype) for dtype in results]
+            arrays = [empty_like(inputs[0], dtype) for dtype in results]
         if cpu.run(plan, inputs, arrays, computes):
             return tuple(arrays)
         # NumPy itself does not know what kind of number bfloat16 is.

@@ -11,6 +11,7 @@ import torch
 from gridgrad.arrays.numpy import share_memory
 from gridgrad.arrays.standard import Standard
 from gridgrad.engines import cpu
+from gridgrad.engines.memory import BFLOAT16, empty_like, quick_address
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
 
@@ -123,7 +124,7 @@ class Torch(Standard):
                 kernel(x.data_ptr(), one.data_ptr(), *arguments)
                 return (one,)
             out = np.empty(shape, dtype)
-            kernel(x.data_ptr(), cpu.quick_address(out), *arguments)
+            kernel(x.data_ptr(), quick_address(out), *arguments)
             return tuple(map(torch.from_numpy, out))
 
         run.job = job  # type: ignore[attr-defined]  # its tables must live
@@ -142,7 +143,7 @@ class Torch(Standard):
         ):
             arrays = [_as_numpy(x) for x in inputs]
             if out is None:
-                outputs = [cpu.empty_like(arrays[0], _NUMPY[dtype]) for dtype in results]
+                outputs = [empty_like(arrays[0], _NUMPY[dtype]) for dtype in results]
             else:
                 outputs = [_as_numpy(x) for x in out]
             if cpu.run(plan, arrays, outputs, [_NUMPY[dtype] for dtype in computes]):
@@ -159,7 +160,7 @@ _NUMPY = {
     torch.complex64: np.dtype(np.complex64),
     torch.complex128: np.dtype(np.complex128),
     torch.float16: np.dtype(np.float16),
-    torch.bfloat16: cpu.BFLOAT16,
+    torch.bfloat16: BFLOAT16,
 }
 
 
@@ -181,12 +182,12 @@ def _is_plain(x: Any) -> bool:
 
 def _as_numpy(x: Any) -> Any:
     if x.dtype == torch.bfloat16:
-        return x.detach().view(torch.int16).numpy().view(cpu.BFLOAT16)
+        return x.detach().view(torch.int16).numpy().view(BFLOAT16)
     return x.detach().numpy()
 
 
 def _from_numpy(x: Any) -> Any:
-    if x.dtype == cpu.BFLOAT16:
+    if x.dtype == BFLOAT16:
         return torch.from_numpy(x.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(x)
 

@@ -1,5 +1,6 @@
 """The kernel, compiled for one dtype when first asked for, and kept on disk."""
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,29 +9,42 @@ from typing import Any
 import numpy as np
 from numba import from_dtype, njit, types
 
-from gridgrad.engines import kernels
+from gridgrad.engines import kernels, loops
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+_SOURCES = (kernels, loops)
+
+
+def _entry(sources: int) -> Any:
+    # Numba looks only at the function that it keeps on disk for changes, and at the variables of its
+    # closure: a digest of the sources of what it calls is one of them.
+    def run_boxes(x, out, tables, weights, unit):  # type: ignore[no-untyped-def]  # Numba's to type
+        if sources >= 0:
+            kernels.run_boxes(x, out, tables, weights, unit)
+
+    return run_boxes
 
 
 def _with_cache() -> Any:
+    digest = zlib.crc32(b"".join(Path(str(each.__file__)).read_bytes() for each in _SOURCES))
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
     try:
-        return njit(cache=True, **_OPTIONS)(kernels.run_box)
+        return njit(cache=True, **options)(_entry(digest))
     except RuntimeError:  # there is no folder that Numba may write to
-        return njit(**_OPTIONS)(kernels.run_box)
+        return njit(**options)(_entry(digest))
 
 
-run_box = _with_cache()
-_ready: set[Any] = set()
+run_boxes = _with_cache()
 
 
 def kernel(dtype: Any) -> Any:
     """The kernel that computes in float32 or in float64."""
-    if dtype not in _ready:
-        with _one_process_at_a_time():
-            run_box.compile((types.int64,) * 4 + (from_dtype(np.dtype(dtype)),))
-        _ready.add(dtype)
-    return run_box
+    signature = (types.int64,) * 4 + (from_dtype(np.dtype(dtype)),)
+    with _one_process_at_a_time():
+        try:
+            run_boxes.compile(signature)
+        except OSError:  # compiled, but the disk is too full to keep it; asking again says if not
+            run_boxes.compile(signature)
+    return run_boxes
 
 
 @contextmanager
@@ -40,15 +54,22 @@ def _one_process_at_a_time() -> Iterator[None]:
     Numba's cache alone does not lose files, but two processes that save different dtypes at once can
     leave an index that names one's code as the other's.
     """
+    lock = None
     try:
         import fcntl
 
-        folder = Path(run_box.stats.cache_path)
+        folder = Path(run_boxes.stats.cache_path)
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "gridgrad.lock", "w")  # noqa: SIM115  # closed below, which unlocks it
+        lock = open(folder / "gridgrad.lock", "w")  # noqa: SIM115  # closed below
         fcntl.flock(lock, fcntl.LOCK_EX)
     except (ImportError, OSError, TypeError):  # no such locks here, or a cache that only reads
+        if lock is not None:
+            lock.close()
         yield
         return
-    with lock:
+    try:
         yield
+    finally:
+        # Closing would not unlock what a child, forked meanwhile, holds open too.
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        lock.close()

@@ -5,55 +5,22 @@ written in place. All others (integers, half precision, every second column of a
 blocks that fit in the cache; no input is ever copied whole.
 """
 
-import ctypes
-import itertools
-import math
+import os
+import threading
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from gridgrad.engines import program
+from gridgrad.engines.memory import address, contiguous_strides, memory_order
+from gridgrad.engines.staging import Inexact, Stages
 from gridgrad.engines.threads import share, threads_here
 from gridgrad.plan import Plan
-
-# PyTorch's bfloat16, which NumPy has no dtype for, comes as this.
-BFLOAT16 = np.dtype([("bfloat16", np.uint16)])
 
 _DTYPES = tuple(np.dtype(name) for name in ("f4", "f8", "c8", "c16"))
 # Samples below which a second thread costs more than it saves.
 SERIAL = 1 << 16
-# Samples of a block that is converted or gathered.
-_BLOCK = 1 << 15
-# Bytes of the planes around a plane, above which they are cut into blocks of so many bytes to stay cached.
-_PLANES, _PLANE_BLOCK = 1 << 23, 1 << 18
-
-Box = tuple[
-    tuple[int, int], ...
-]  # for each dim up to the walk's `split`, the first and one past the last
-
-
-class _Inexact(Exception):
-    """64-bit integers that double precision does not hold; the reference engine takes them apart."""
-
-
-def empty_like(x: Any, dtype: Any) -> Any:
-    """A new array of the shape of x, laid out in memory in the same order of dims.
-
-    NumPy asks for large pages, which makes first use of fresh memory several times cheaper.
-    """
-    order = memory_order(x)
-    if order == tuple(range(x.ndim)):
-        return np.empty(x.shape, dtype)
-    return np.empty([x.shape[dim] for dim in order], dtype).transpose(np.argsort(order))
-
-
-def memory_order(x: Any) -> tuple[int, ...]:
-    """The dims from the longest stride to the shortest; as they are if samples share memory."""
-    strides = x.strides
-    if 0 in strides and any(s == 0 and n > 1 for s, n in zip(strides, x.shape, strict=True)):
-        return tuple(range(x.ndim))
-    return tuple(sorted(range(x.ndim), key=lambda dim: -abs(strides[dim])))
 
 
 def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> bool:
@@ -73,7 +40,7 @@ def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Seq
             chosen = [k for k, each in enumerate(computes) if each == dtype]
             part = plan if len(chosen) == len(computes) else plan.only(chosen)
             _prepare(part, inputs, [outputs[k] for k in chosen], dtype)
-    except _Inexact:
+    except Inexact:
         return False
     return True
 
@@ -90,14 +57,14 @@ class SmallJob:
         place = {dim: k for k, dim in enumerate(d for d, n in enumerate(x.shape) if n > 1)}
         terms = tuple(term._replace(dim=place[term.dim]) for term in plan.terms)
         plan = Plan(1, plan.outputs, terms)
-        strides = [_contiguous_strides(shape, x.itemsize)] * (1 + plan.outputs)
+        strides = [contiguous_strides(shape, x.itemsize)] * (1 + plan.outputs)
         route = program.walk(shape, strides, x.itemsize)
         tables, weights = program.compose(plan, route, strides, x.dtype)
-        box = tables[len(tables) - (2 * route.split + 3 + plan.outputs) :]
-        box[route.split : 2 * route.split] = shape[: route.split]
-        box[2 * route.split + 1] = route.length
-        box[2 * route.split + 3 :] = np.arange(plan.outputs) * x.nbytes
-        self._held = tables, weights
+        boxes = program.boxes(route, route.shape[: route.split + 1])
+        tables[-2 - 1 - plan.outputs :] = [
+            len(boxes), address(boxes), 0, *(k * x.nbytes for k in range(plan.outputs))
+        ]  # fmt: skip
+        self._held = tables, weights, boxes
         self.shape, self.dtype = (plan.outputs, *x.shape), x.dtype
         self.arguments = address(tables), address(weights), _unit(x.dtype)
         self.kernel = _kernel(x.dtype)
@@ -136,64 +103,35 @@ def _run(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
     )
     reach = [program.reach(plan, dim) for dim in range(route.split + 1)]
     threads = threads_here() if arrays[0].size > SERIAL else 1
+    strides = [x.strides for x in arrays]
     if all(direct):
-        blocks = _pieces(route, reach, size, threads)
-        strides = [x.strides for x in arrays]
-        halos = [[0] * len(reach)] * len(arrays)
+        boxes = program.boxes(route, program.cached_blocks(route, reach, size, threads))
+        origins = [address(x) for x in arrays]
+        # Several tasks for each thread, so that none waits long for another at the end.
+        tasks = np.array_split(boxes, min(len(boxes), 16 * threads if threads > 1 else 1))
+
+        def work(parts: Iterable[Any]) -> None:
+            for part in parts:
+                call(part, origins)
+
     else:
-        blocks = _cache_blocks(route, reach)
-        halos = [reach if k < count else [0] * len(reach) for k in range(len(arrays))]
-        whole = shape[route.split + 1 :]
-        stage_shapes = [
-            (*(min(b + 2 * h, n) for b, h, n in zip(blocks, halo, shape, strict=False)), *whole)
-            for halo in halos
-        ]
-        strides = [
-            x.strides if here else _contiguous_strides(stage, size)
-            for x, here, stage in zip(arrays, direct, stage_shapes, strict=True)
-        ]
+        stages = Stages(arrays, count, direct, route, reach, dtype)
+        strides = stages.strides
+        tasks = program.boxes(route, stages.blocks)
+
+        def work(parts: Iterable[Any]) -> None:
+            with np.errstate(all="ignore"):  # each thread has its own
+                stages.work(parts, call)
+
     tables, weights = _composed(plan, route, strides, dtype)
-    kernel = _kernel(dtype)
-    dims = route.split
+    kernel, unit, fixed = _kernel(dtype), _unit(dtype), len(tables) - 2 - len(arrays)
 
-    def work(boxes: Iterable[Box]) -> None:
-        with np.errstate(all="ignore"):  # each thread has its own
-            run_boxes(boxes)
+    def call(boxes: Any, origins: Any) -> None:
+        mine = tables.copy()  # each thread its own
+        mine[fixed:] = [len(boxes), address(boxes), *origins]
+        kernel(0, 0, address(mine), address(weights), unit)
 
-    def run_boxes(boxes: Iterable[Box]) -> None:
-        mine = tables.copy()
-        box_of = mine[len(mine) - (2 * dims + 2 + len(arrays)) :]
-        origins = box_of[2 * dims + 2 :]
-        origins[: len(arrays)] = [address(x) for x in arrays]
-        stages = [
-            None if here else np.empty(stage_shapes[k], dtype) for k, here in enumerate(direct)
-        ]
-        for box in boxes:
-            windows = []
-            for k, (x, stage) in enumerate(zip(arrays, stages, strict=True)):
-                if stage is None:
-                    continue
-                reached = [
-                    (max(0, a - h), min(n, b + h))
-                    for (a, b), h, n in zip(box, halos[k], shape, strict=False)
-                ]
-                held = stage[tuple(slice(b - a) for a, b in reached)]
-                theirs = x[tuple(slice(a, b) for a, b in reached)]
-                windows.append((k, held, theirs))
-                # The address at which sample 0 would stand if the stage went on for ever.
-                skipped = sum(a * s for (a, _), s in zip(reached, strides[k], strict=False))
-                origins[k] = address(stage) - skipped
-                if k < count:
-                    _load(held, theirs)
-            for dim, (a, b) in enumerate(box[:-1]):
-                box_of[dim], box_of[dims + dim] = a, b
-            box_of[2 * dims : 2 * dims + 2] = np.multiply(box[-1], route.period)
-            kernel(0, 0, address(mine), address(weights), _unit(dtype))
-            for k, held, theirs in windows:
-                if k >= count:
-                    _store(theirs, held)
-
-    share(work, _boxes(route, blocks), threads)
+    share(work, list(tasks), threads)
 
 
 _tables: dict[Any, Any] = {}
@@ -215,27 +153,31 @@ def _composed(plan: Plan, route: program.Walk, strides: Sequence[Any], dtype: An
     return found[1:]
 
 
-def address(x: Any) -> int:
-    """Where the sample at index 0 of every dim stands."""
-    return int(x.__array_interface__["data"][0])
-
-
-def quick_address(x: Any) -> int:
-    """The address of a contiguous array, in a third of the time that NumPy takes to tell it."""
-    try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(x))
-    except TypeError:  # read-only
-        return address(x)
-
-
 def _unit(dtype: Any) -> Any:
     return 1.0 if dtype == np.float64 else np.float32(1)
 
 
-def _kernel(dtype: Any) -> Any:
-    from gridgrad.engines import compiled  # Numba is imported when it is first needed
+_kernels: dict[Any, Any] = {}
+_compiling = threading.RLock()
 
-    return compiled.kernel(dtype)
+
+def _kernel(dtype: Any) -> Any:
+    found = _kernels.get(dtype)
+    if found is None:
+        with _compiling:
+            from gridgrad.engines import compiled  # Numba is imported when it is first needed
+
+            found = _kernels[dtype] = compiled.kernel(dtype)
+    return found
+
+
+if hasattr(os, "register_at_fork"):
+    # A child forked while Numba is imported or compiles would wait for its locks for ever.
+    os.register_at_fork(
+        before=_compiling.acquire,
+        after_in_parent=_compiling.release,
+        after_in_child=_compiling.release,
+    )
 
 
 def _as_pairs(x: Any) -> Any:
@@ -263,66 +205,3 @@ def _is_direct(x: Any, dtype: Any) -> bool:
         and address(x) % size == 0
         and not any(stride % size for stride in x.strides)
     )
-
-
-def _contiguous_strides(shape: Sequence[int], size: int) -> tuple[int, ...]:
-    return tuple(size * math.prod(shape[k + 1 :]) for k in range(len(shape)))
-
-
-def _pieces(route: program.Walk, reach: list[int], size: int, threads: int) -> list[int]:
-    """Blocks that give each thread several tasks and keep the planes that a plane reads in the cache."""
-    blocks = list(route.shape[: route.split + 1])
-    if route.split > 0 and reach[0] and blocks[0] > 1:
-        plane = math.prod(route.shape[1:]) * size
-        if plane * (2 * reach[0] + 1) > _PLANES:
-            blocks[1] = max(8 * reach[1], 1, _PLANE_BLOCK * blocks[1] // plane)
-    wanted = 4 * threads if threads > 1 else 1
-    for dim in (1, 0, *range(2, len(blocks))) if len(blocks) > 1 else (0,):
-        n = route.shape[dim]
-        found = -(-n // blocks[dim])
-        if found < wanted and not (dim == 1 and found == 1 and route.shape[0] >= wanted):
-            blocks[dim] = -(-n // min(n, wanted))
-            found = -(-n // blocks[dim])
-        wanted = -(-wanted // found)
-    return blocks
-
-
-def _cache_blocks(route: program.Walk, reach: list[int]) -> list[int]:
-    """Blocks of about _BLOCK samples, wider along dims whose neighbours a block must bring along."""
-    shape = route.shape[: route.split + 1]
-    blocks = [1] * len(shape)
-    blocks[-1] = min(shape[-1], max(1, 1024 // route.period))
-    while True:
-        size = math.prod(b + 2 * r for b, r in zip(blocks, reach, strict=True)) * route.period
-        open_dims = [d for d, n in enumerate(shape) if blocks[d] < n]
-        if size * 2 > _BLOCK or not open_dims:
-            return blocks
-        narrowest = min(open_dims, key=lambda d: (reach[d] == 0, blocks[d] / (reach[d] or 1), -d))
-        blocks[narrowest] = min(2 * blocks[narrowest], shape[narrowest])
-
-
-def _boxes(route: program.Walk, blocks: Sequence[int]) -> list[Box]:
-    cuts = [
-        [(a, min(a + block, n)) for a in range(0, n, block)]
-        for n, block in zip(route.shape, blocks, strict=False)
-    ]
-    return list(itertools.product(*cuts))
-
-
-def _load(target: Any, source: Any) -> None:
-    if source.dtype == BFLOAT16:
-        np.copyto(target, (source["bfloat16"].astype(np.uint32) << 16).view(np.float32))
-        return
-    np.copyto(target, source, casting="unsafe")
-    if source.dtype.kind in "iu" and source.dtype.itemsize == 8 and np.abs(target).max() >= 2**53:
-        raise _Inexact
-
-
-def _store(target: Any, source: Any) -> None:
-    if target.dtype == BFLOAT16:
-        bits = source.astype(np.float32).view(np.uint32)
-        rounded = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
-        # Rounding must not carry the digits of a NaN over into its exponent.
-        target["bfloat16"] = np.where(np.isnan(source), 0x7FC0, rounded)
-        return
-    np.copyto(target, source, casting="unsafe")

@@ -7,13 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from gridgrad.engines.layout import CHUNK_BYTES
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
-# Samples of a row that are worked on at a time: with every output's, they fit in the first-level cache.
-CHUNK_BYTES = 16384
+# Samples of a block that is converted or gathered.
+_BLOCK = 1 << 15
+# Bytes of a block of an input that stays cached while one output after another is made from it.
+_CACHED = 1 << 21
+# Bytes of the planes around a plane, above which they are cut into blocks of so many bytes to stay cached.
+_PLANES, _PLANE_BLOCK = 1 << 23, 1 << 18
 # Below this many neighbours at one sample of a dim, a weight for each is cheaper than a loop for each.
 _SHORT_RUN = 32
+# Weights for so many samples at least are laid side by side, since a loop's first steps are its dearest.
+_TILE = 1024
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,52 @@ def walk(shape: tuple[int, ...], strides: Sequence[tuple[int, ...]], size: int) 
     return Walk(shape, split)
 
 
+def boxes(route: Walk, blocks: Sequence[int]) -> Any:
+    """All blocks of that size, in order: a row of the kernel's table of boxes for each."""
+    cuts = [range(0, n, block) for n, block in zip(route.shape, blocks, strict=False)]
+    starts = np.stack(np.meshgrid(*map(np.asarray, cuts), indexing="ij"), -1).reshape(-1, len(cuts))
+    stops = np.minimum(starts + np.asarray(blocks), route.shape[: len(cuts)])
+    d, period = route.split, route.period
+    return np.ascontiguousarray(
+        np.hstack([starts[:, :d], stops[:, :d], starts[:, d:] * period, stops[:, d:] * period]),
+        np.int64,
+    )
+
+
+def cached_blocks(route: Walk, reach: Sequence[int], size: int, threads: int) -> list[int]:
+    """Blocks that stay cached while one output after another is made, several for each thread."""
+    shape = route.shape
+    blocks = list(shape[: route.split + 1])
+    plane = math.prod(shape[1:]) * size
+    if len(blocks) > 1 and plane * (2 * reach[0] + 1) > _PLANES:
+        blocks[1] = max(8 * reach[1], 1, _PLANE_BLOCK * blocks[1] // plane)
+        plane = plane // shape[1] * blocks[1]
+    blocks[0] = min(shape[0], max(1, _CACHED // max(plane, 1)))
+    wanted = 4 * threads if threads > 1 else 1
+    for dim in (1, 0, *range(2, len(blocks))) if len(blocks) > 1 else (0,):
+        n = shape[dim]
+        found = -(-n // blocks[dim])
+        if found < wanted and not (dim == 1 and found == 1 and shape[0] >= wanted):
+            blocks[dim] = -(-n // min(n, wanted))
+            found = -(-n // blocks[dim])
+        wanted = -(-wanted // found)
+    return blocks
+
+
+def staged_blocks(route: Walk, reach: Sequence[int]) -> list[int]:
+    """Blocks of about _BLOCK samples, wider along dims whose neighbours a block must bring along."""
+    shape = route.shape[: route.split + 1]
+    blocks = [1] * len(shape)
+    blocks[-1] = min(shape[-1], max(1, 1024 // route.period))
+    while True:
+        size = math.prod(b + 2 * r for b, r in zip(blocks, reach, strict=True)) * route.period
+        open_dims = [d for d, n in enumerate(shape) if blocks[d] < n]
+        if size * 2 > _BLOCK or not open_dims:
+            return blocks
+        narrowest = min(open_dims, key=lambda d: (reach[d] == 0, blocks[d] / (reach[d] or 1), -d))
+        blocks[narrowest] = min(2 * blocks[narrowest], shape[narrowest])
+
+
 def is_runnable(plan: Plan) -> bool:
     """Whether every weight is a real number whose value is known."""
     return all(_is_runnable(term.stencil) for term in plan.terms)
@@ -64,11 +117,6 @@ def _is_runnable(stencil: Stencil) -> bool:
         and all(
             isinstance(w, float) or (isinstance(w, np.ndarray) and w.dtype.kind == "f")
             for w in row.weights
-        )
-        and not any(
-            # A neighbour without a weight must not be read; this engine knows that of the sample itself.
-            isinstance(w, np.ndarray) and offset != 0 and w.size > 1 and (w == 0).any()
-            for offset, w in zip(row.offsets, row.weights, strict=True)
         )
         for row in (*stencil.lower, stencil.interior, *stencil.upper)
     )
@@ -94,9 +142,8 @@ class _Tables:
     def __init__(self, dtype: Any) -> None:
         self.dtype = dtype
         self.terms: list[list[int]] = []
-        self.rules: list[tuple[int, int]] = []
-        self.differences: list[tuple[int, int, int]] = []
-        self.divisors: list[float] = []
+        self.rules: list[tuple[int, int, int]] = []
+        self.steps: list[tuple[int, int, int]] = []
         self.weights: list[float] = []
         self.varying: list[Any] = []
 
@@ -104,47 +151,66 @@ class _Tables:
         stencil, n = term.stencil, route.shape[term.dim]
         run = math.prod(route.shape[term.dim + 1 :])
         inside = term.dim >= route.split
-        expanded = inside and run < _SHORT_RUN
+        tile = 0
         first_rule = len(self.rules)
-        varying, unread = -1, False
+        varying, unread, careful = -1, False, False
         for row in stencil.lower:
-            self._add_rule(_numbers(row), stride)
+            self._add_rule(_numbers(row), stride, stencil)
         if isinstance(stencil.interior.weights[0], np.ndarray):
             varying = sum(each.size for each in self.varying)
-            unread = self._add_varying_rule(stencil, n, stride, run if expanded else 1)
+            tiles = 0
+            if inside and run < _SHORT_RUN:
+                tiles = -(-_TILE // (n * run))
+                tile = tiles * n * run
+            unread, careful = self._add_varying_rule(stencil, n, stride, run, tiles)
         else:
-            self._add_rule(stencil.interior, stride)
+            if inside and run < _SHORT_RUN:
+                tile = route.length
+            self._add_rule(stencil.interior, stride, stencil)
         for row in stencil.upper:
-            self._add_rule(_numbers(row), stride)
+            self._add_rule(_numbers(row), stride, stencil)
+        # Whether one pass makes it, and so can add it to what other terms made.
+        wide = self._is_wide(stencil)
+        most = max(count for _, count, _ in self.rules[first_rule:])
+        adds = not tile and not wide and most <= 4
         self.terms.append([
             term.output, term.input, -1 if inside else term.dim, n, run, len(stencil.lower),
-            len(stencil.upper), first_rule, varying, expanded, unread, self._is_wide(stencil),
+            len(stencil.upper), first_rule, varying, tile, unread, careful, wide, adds,
         ])  # fmt: skip
 
-    def _add_rule(self, row: Row, stride: int) -> None:
+    def _add_rule(self, row: Row, stride: int, stencil: Stencil) -> None:
         differences = row.differences()
-        self.rules.append((len(self.differences), len(differences)))
-        self.differences += [(plus * stride, minus * stride, 0) for _, plus, minus in differences]
+        divisor = row.divisor if self._is_wide(stencil) else self.dtype.type(row.divisor)
+        self.rules.append((len(self.steps), len(differences), _bits(divisor)))
+        self.steps += [(plus * stride, minus * stride, 0) for _, plus, minus in differences]
         self.weights += [weight for weight, _, _ in differences]
-        self.divisors.append(row.divisor)
 
-    def _add_varying_rule(self, stencil: Stencil, n: int, stride: int, repeat: int) -> bool:
-        """A rule with weights for each sample; whether some samples are not read at themselves."""
+    def _add_varying_rule(
+        self, stencil: Stencil, n: int, stride: int, run: int, tiles: int
+    ) -> tuple[bool, bool]:
+        """A rule with weights for each sample; whether some are 0: of samples themselves, of any."""
         weight = dict(zip(stencil.interior.offsets, stencil.interior.weights, strict=True))
         near = [offset for offset in weight if offset != 0]
+        # The loops take two at a time; the last may be without weight.
+        count = len(near) + len(near) % 2
         unread = bool((weight[0] == 0).any())
-        full = np.zeros((len(near) + unread, n), self.dtype)
+        full = np.zeros((count + unread, n), self.dtype)
         inner = slice(len(stencil.lower), n - len(stencil.upper))
-        full[: len(near), inner] = [weight[offset] for offset in near]
+        for row, offset in zip(full, near, strict=False):
+            row[inner] = weight[offset]
+        careful = unread or not full[:count, inner].all()
         if unread:
             full[-1] = 1  # edges have rules of their own
             full[-1, inner] = weight[0]
-        self.varying.append(np.repeat(full, repeat, axis=1).ravel())
-        self.rules.append((len(self.differences), len(near)))
-        self.differences += [(offset * stride, 0, near[0] * stride) for offset in near]
-        self.weights += [0.0] * len(near)
-        self.divisors.append(1.0)
-        return unread
+        if tiles:
+            full = np.tile(np.repeat(full, run, axis=1), tiles)
+        self.varying.append(full.ravel())
+        self.rules.append((len(self.steps), count, _bits(1.0)))
+        self.steps += [(offset * stride, 0, near[0] * stride) for offset in near]
+        if count > len(near):
+            self.steps.append((0, 0, near[0] * stride))
+        self.weights += [0.0] * count
+        return unread, careful
 
     def _is_wide(self, stencil: Stencil) -> bool:
         """Whether a float64 scalar of NumPy's divides single precision, which promotes it."""
@@ -154,6 +220,10 @@ class _Tables:
             and isinstance(divisor, np.float64)
             and np.float32(divisor) != divisor
         )
+
+
+def _bits(number: Any) -> int:
+    return int(np.float64(number).view(np.int64))
 
 
 def _numbers(row: Row) -> Row:
@@ -169,12 +239,12 @@ def compose(
 ) -> tuple[Any, Any]:
     """The kernel's tables for arrays of these strides, inputs first, and its weights.
 
-    The last numbers of the tables, for each box anew, are left to the caller: see `kernels.run_box`.
+    The last numbers of the tables, for each call anew, are left to the caller: see `kernels.run_boxes`.
     """
     found = _Tables(dtype)
     for term in plan.terms:
         found.add_term(term, route, strides[term.input][term.dim])
-    # Varying weights follow the differences' own.
+    # Varying weights follow the rules' own.
     for term_row in found.terms:
         if term_row[8] >= 0:
             term_row[8] += len(found.weights)
@@ -182,11 +252,10 @@ def compose(
     dims = route.split
     header = [
         dims, plan.inputs, plan.outputs, len(found.terms), len(found.rules),
-        len(found.differences), len(weights), route.length, route.chunk(dtype),
+        len(found.steps), route.length, route.chunk(dtype), dtype.itemsize,
     ]  # fmt: skip
     rows = [
         header, *(each[:dims] for each in strides), *found.terms, *found.rules,
-        *found.differences, np.array(found.divisors, np.float64).view(np.int64),
-        [0] * (2 * dims + 2 + plan.inputs + plan.outputs),
+        *found.steps, [0] * (2 + plan.inputs + plan.outputs),
     ]  # fmt: skip
     return np.array([number for row in rows for number in row], np.int64), weights

@@ -89,7 +89,19 @@ def _in_a_worker() -> bool:
         return False
     here = threading.current_thread()
     pools = [threaded.default_pool, *(p for s in list(threaded.pools.values()) for p in s.values())]
-    return any(here in getattr(pool, "_threads", ()) for pool in pools)
+    if any(here in getattr(pool, "_threads", ()) for pool in pools):
+        return True
+    # A pool of the caller's own is known by what Dask runs in it.
+    local = sys.modules.get("dask.local")
+    task = getattr(getattr(local, "execute_task", None), "__code__", None)
+    frame: Any = (
+        sys._getframe() if task is not None and here is not threading.main_thread() else None
+    )
+    while frame is not None:
+        if frame.f_code is task:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def share(work: Callable[[Iterable[Any]], None], tasks: list[Any], threads: int) -> None:
@@ -101,14 +113,17 @@ def share(work: Callable[[Iterable[Any]], None], tasks: list[Any], threads: int)
     if threads <= 1 or len(tasks) <= 1:
         work(tasks)
         return
+    # Threads stay far from each other: two that first write to the same large page of fresh memory would
+    # both have it zeroed.
+    slab = -(-len(tasks) // threads)
+    tasks = [task for k in range(slab) for task in tasks[k::slab]]
     rest = iter(tasks)  # taking the next item of a list's iterator is atomic
     others: list[Future[None]] = []
     try:
         pool = _the_pool(threads - 1)
         for _ in range(min(threads, len(tasks)) - 1):
-            others.append(
-                pool.submit(work, rest)
-            )  # one by one: those before a failure are waited for
+            # One by one, so that those before a failure are waited for.
+            others.append(pool.submit(work, rest))
     except RuntimeError:
         pass  # the interpreter is shutting down, or no thread can be started: this one does it all
     try:

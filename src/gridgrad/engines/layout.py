@@ -1,0 +1,21 @@
+"""The layout of the tables by which `program` tells the kernel what to do."""
+
+# Numbers before the tables themselves.
+HEADER = 9
+# Bytes of a row that are worked on at a time: with every output's, they fit in the first-level cache.
+CHUNK_BYTES = 1 << 14
+MOST_DIMS = 64  # as in NumPy
+# Columns of the table of terms. TILE is 0, or so many samples of a row are worked on at a time, as if there
+# were no edges between them.
+(
+    OUTPUT, INPUT, ROW_DIM, N, RUN, LOWER, UPPER, RULES, VARYING, TILE, UNREAD, CAREFUL, WIDE, ADDS,
+) = range(14)  # fmt: skip
+TERM_COLUMNS = 14
+# Columns of the table of rules (a rule is a stencil's row), which serves COUNT steps from FIRST on and
+# divides by the float with the bits of DIVISOR.
+FIRST, COUNT, DIVISOR = range(3)
+RULE_COLUMNS = 3
+# Columns of the table of steps: byte offsets of the samples of a difference. OTHER stands in for MINUS
+# where the sample at MINUS has no weight and must not be read.
+PLUS, MINUS, OTHER = range(3)
+STEP_COLUMNS = 3

@@ -1,0 +1,228 @@
+"""Loops over rows, compiled by Numba.
+
+A row is a run of samples that are neighbours in memory. A stencil along any dim, applied to a row, is a
+weighted sum of rows that begin a fixed number of bytes away; so the same few loops serve every dim, and
+only samples that stand at an edge inside a row need single treatment.
+
+Rows are addresses: one compiled kernel then serves any number of inputs and outputs of any shape and
+strides, and a loop costs a call with a handful of numbers (arrays as arguments cost more than the loop
+itself). `unit`, or any other number of the dtype computed in, says what stands at an address; `s` scales
+what is read. The loops say whether all that they wrote is finite, which costs nothing.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from gridgrad.engines.layout import CHUNK_BYTES, MOST_DIMS
+
+# Only the kernel calls these; without wrappers for Python they compile in half the time.
+_OPTIONS: dict[str, Any] = {
+    "nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
+}  # fmt: skip
+loop = njit(**_OPTIONS)
+# A part of its only caller: each level of calls would be optimised once more with all that it calls.
+part = njit(inline="always", **_OPTIONS)
+
+
+@intrinsic
+def pointer(typingctx: Any, address: Any, unit: Any) -> Any:
+    """An address as a pointer to numbers of the type of `unit`."""
+    found = types.CPointer(unit)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(found))
+
+    return found(types.int64, unit), codegen
+
+
+@intrinsic
+def read(typingctx: Any, row: Any, j: Any) -> Any:
+    """row[j] of an input, which nothing writes to meanwhile.
+
+    Knowing that, LLVM vectorises loops over any number of rows; else it gives up at about eight.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        found = builder.load(builder.gep(args[0], [args[1]]))
+        found.set_metadata("invariant.load", builder.module.add_metadata([]))
+        return found
+
+    return row.dtype(row, types.int64), codegen
+
+
+@intrinsic
+def get(typingctx: Any, row: Any, j: Any) -> Any:
+    """row[j] of what is written to."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(builder.gep(args[0], [args[1]]))
+
+    return row.dtype(row, types.int64), codegen
+
+
+@intrinsic
+def put(typingctx: Any, row: Any, j: Any, value: Any) -> Any:
+    """row[j] = value"""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[2], builder.gep(args[0], [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(row, types.int64, row.dtype), codegen
+
+
+@intrinsic
+def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c, rounded once.
+
+    That keeps the error on coordinates below 4 units in the last place of the larger term. Said for each
+    product, and not left to the compiler, the result is the same in every loop.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fma(*args)
+
+    return a(a, a, a), codegen
+
+
+def _room(size: int) -> Any:
+    """A function for the address of so many bytes that last as long as the call."""
+
+    @intrinsic
+    def room(typingctx: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            with builder.goto_entry_block():
+                found = builder.alloca(ir.ArrayType(ir.IntType(8), size))
+            found.align = 64
+            return builder.ptrtoint(found, ir.IntType(64))
+
+        return types.int64(), codegen
+
+    return room
+
+
+room_for_chunks, room_for_index = _room(2 * CHUNK_BYTES), _room(8 * MOST_DIMS)
+
+
+@part
+def integers(address):
+    return pointer(address, np.int64(1))
+
+
+@loop
+def differences(
+    row, here, n, count, p, m, p2, m2, p3, m3, p4, m4, w, w2, w3, w4, d, more, plus, s
+):  # fmt: skip
+    """row = (w (f[p] - f[m]) + ...) / d, of `count` such differences, 1 to 4 of them.
+
+    If `more`, they go on with the sum that the row holds; if `plus`, they are added to it when divided.
+    """
+    out, a, f = pointer(row, s), pointer(here + p, s), pointer(here + m, s)
+    b, g = pointer(here + p2, s), pointer(here + m2, s)
+    c, h = pointer(here + p3, s), pointer(here + m3, s)
+    e, i = pointer(here + p4, s), pointer(here + m4, s)
+    odd = False
+    for j in range(n):
+        value = read(a, j) * s - read(f, j) * s
+        value = fma(w, value, get(out, j)) if more else w * value
+        if count > 1:
+            value = fma(w2, read(b, j) * s - read(g, j) * s, value)
+        if count > 2:
+            value = fma(w3, read(c, j) * s - read(h, j) * s, value)
+        if count > 3:
+            value = fma(w4, read(e, j) * s - read(i, j) * s, value)
+        value /= d
+        if plus:
+            value += get(out, j)
+        put(out, j, value)
+        odd |= not (abs(value) < np.inf)
+    return not odd
+
+
+@loop
+def divide(row, n, divisor, s):
+    """row /= divisor in double precision"""
+    out = pointer(row, s)
+    odd = False
+    for j in range(n):
+        put(out, j, np.float64(get(out, j)) / divisor)
+        odd |= not (abs(get(out, j)) < np.inf)
+    return not odd
+
+
+@loop
+def varying_two(row, here, n, p, p2, w, w2, own, other, careful, more, s):
+    """row = w[j] (f[p] - f[0]) + w2[j] (f[p2] - f[0]); `w` and `w2` are addresses.
+
+    If `more`, they go on with the sum that the row holds. The weights of the sample itself begin at
+    `own`, if that is not 0. Where a weight is 0 the sample must not be read: if `careful`, that is seen
+    to, and f[other] stands in for the sample itself.
+    """
+    out, centre, instead = pointer(row, s), pointer(here, s), pointer(here + other, s)
+    a, b = pointer(here + p, s), pointer(here + p2, s)
+    a_weight, b_weight = pointer(w, s), pointer(w2, s)
+    mine, unread, first = pointer(own, s), own != 0, p == other
+    zero, odd = type(s)(0), False
+    for j in range(n):
+        f0, v1, v2 = read(centre, j), read(a_weight, j), read(b_weight, j)
+        swapped = False
+        if careful:
+            swapped = unread and read(mine, j) == 0
+            f0 = read(instead, j) if swapped else f0
+        change, change2 = read(a, j) * s - f0 * s, read(b, j) * s - f0 * s
+        if careful:
+            change = zero if v1 == 0 or (swapped and first) else change
+            change2 = zero if v2 == 0 else change2
+        value = fma(v1, change, get(out, j)) if more else v1 * change
+        value = fma(v2, change2, value)
+        put(out, j, value)
+        odd |= not (abs(value) < np.inf)
+    return not odd
+
+
+@loop
+def singles(row, base, first, last, origin, run, period, steps, weights, count, divisor, plus, s):
+    """row = the sum of weights[i] (f[+] - f[-]) / divisor over `count` steps, and + row if `plus`.
+
+    For single samples, `run` neighbours in each period from `origin` on, of those from `first` to `last`.
+    """
+    out, finite = pointer(row, s), True
+    for begin in range(origin, last, period):
+        for j in range(max(begin, first), min(begin + run, last)):
+            value = type(s)(0)
+            for i in range(count):
+                ahead = pointer(base + read(steps, 3 * i), s)
+                behind = pointer(base + read(steps, 3 * i + 1), s)
+                change = read(ahead, j) * s - read(behind, j) * s
+                value = fma(read(weights, i), change, value) if i else read(weights, i) * change
+            value = type(s)(np.float64(value) / divisor)
+            if plus:
+                value += get(out, j - first)
+            put(out, j - first, value)
+            finite &= abs(value) < np.inf
+    return finite
+
+
+@loop
+def add(row, other, n, s):
+    """row += other, and whether all of it is finite"""
+    out, a = pointer(row, s), pointer(other, s)
+    odd = False
+    for j in range(n):
+        value = get(out, j) + get(a, j)
+        put(out, j, value)
+        odd |= not (abs(value) < np.inf)
+    return not odd
+
+
+@loop
+def rescue(row, scaled, n, s):
+    """Where row is not finite, take what the scaled computation found."""
+    out, a = pointer(row, s), pointer(scaled, s)
+    for j in range(n):
+        if not (abs(get(out, j)) < np.inf):
+            put(out, j, get(a, j) / s)

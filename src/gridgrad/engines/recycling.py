@@ -1,0 +1,94 @@
+"""Memory for large results, which goes from results that nobody holds any more to new ones.
+
+The first write to a page of fresh memory has the system find it and fill it with zeros, which takes longer
+than a derivative does. So memory that comes back is kept for the next result of about the same size, but
+marked as free (MADV_FREE): the system takes it whenever it needs some.
+"""
+
+import mmap
+import os
+import sys
+import weakref
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+
+# Below this NumPy's own allocation is cheap, above it memory is on large pages, of so many bytes.
+_LARGE = 1 << 22
+_PAGE = 1 << 21
+
+_kept: deque[mmap.mmap] = deque()
+
+
+def _most() -> int:
+    """Bytes to keep: an eighth of this machine's memory, or of its container's."""
+    most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        with open("/sys/fs/cgroup/memory.max") as file:
+            limit = file.read().strip()
+        most = min(most, int(limit)) if limit.isdecimal() else most
+    except OSError:
+        pass
+    return most // 8
+
+
+_offered = sys.platform == "linux" and hasattr(mmap, "MADV_FREE") and hasattr(mmap, "MADV_HUGEPAGE")
+_MOST = _most() if _offered else 0
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    """`numpy.empty`, on large pages where it is large, and where possible in memory used before."""
+    dtype = np.dtype(dtype)
+    count = 1
+    for n in shape:
+        count *= n
+    if not _offered or count * dtype.itemsize < _LARGE:
+        return np.empty(shape, dtype)
+    size = -(-count * dtype.itemsize // _PAGE) * _PAGE
+    block = _take(size)
+    if block is None:
+        try:
+            block = mmap.mmap(-1, size + _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            raise MemoryError(f"cannot allocate {count * dtype.itemsize} bytes.") from error
+        with suppress(OSError):  # a system without large pages
+            block.madvise(mmap.MADV_HUGEPAGE)
+    whole = np.frombuffer(block, np.uint8)
+    weakref.finalize(whole, _give_back, block).atexit = False
+    first = -whole.__array_interface__["data"][0] % _PAGE
+    # NumPy makes `whole` the base of every view, so that it lives as long as any of them.
+    return whole[first : first + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def _take(size: int) -> mmap.mmap | None:
+    """A kept block that holds so many bytes, and not many more."""
+    for _ in range(len(_kept)):
+        try:
+            block = _kept.pop()  # a deque's ends need no lock
+        except IndexError:
+            break
+        if size + _PAGE <= len(block) <= size * 5 // 4 + _PAGE:
+            return block
+        _kept.appendleft(block)
+    return None
+
+
+def _give_back(block: mmap.mmap) -> None:
+    # Called when its array is collected, in any thread at any time: no locks, no errors.
+    try:
+        block.madvise(mmap.MADV_FREE)
+    except OSError:
+        return
+    _kept.append(block)
+    while sum(map(len, tuple(_kept))) > _MOST:
+        try:
+            _kept.popleft()
+        except IndexError:
+            return
+
+
+if hasattr(os, "register_at_fork"):
+    # A child's first write to a kept page would copy it.
+    os.register_at_fork(after_in_child=_kept.clear)
