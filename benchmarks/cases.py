@@ -30,6 +30,7 @@ class Case:
     dims: tuple[int, ...] | None = None
     edge_order: int = 1
     out: bool = False
+    untouched: bool = False  # outputs in memory that this process has never used, whatever is kept
     peers: tuple[str, ...] = (*GRIDGRAD, *EAGER)
     together: str = ""
 
@@ -74,6 +75,8 @@ class Case:
             words.append(self.layout)
         if self.out:
             words.append("preallocated")
+        if self.untouched:
+            words.append("memory never used before")
         return ", ".join(words)
 
 
@@ -128,6 +131,7 @@ def _marks() -> list[Case]:
         cube("cube out", out=True),
         cube("cube", peers=ALL),
         cube("cube coordinates", spacing="coordinates", peers=ALL),
+        cube("cube untouched", untouched=True, peers=(*GRIDGRAD, "numpy", "torch", "jax")),
         cube("cube first", dims=(0,), out=True),
         cube("cube middle", dims=(1,), out=True),
         cube("cube last", dims=(2,), out=True),

@@ -25,13 +25,6 @@ class Reason(NamedTuple):
 # The first that applies is the reason given. A losing row that none fits is marked as not yet explained.
 REASONS = (
     Reason(
-        "Long lines with coordinates",
-        lambda case, rival: len(case.shape) == 1 and case.spacing != "step" and case.size > 4096,
-        "Each sample has weights of its own. They are computed with NumPy, for the whole line, before "
-        "the kernel runs, and each call does it again. In 2-D and more, weights are computed for one "
-        "line and serve all others. A line has no others.",
-    ),
-    Reason(
         "Small inputs",
         lambda case, rival: case.input_bytes <= 1 << 20,
         "The time goes into reading the arguments, not into arithmetic. gridgrad checks them in "
@@ -169,7 +162,9 @@ def _method(found: Results) -> str:
         "All peers of a row are timed in one process, in turns, in a new order each round: at least 7 "
         "rounds, more for short calls, 3 for calls of 0.8 s and more. Short calls are timed in loops of a "
         "millisecond. Compilers run before the clock does. The time includes letting go of the result. "
-        "Outputs are fresh unless a row says preallocated.",
+        "Outputs are fresh unless a row says preallocated. gridgrad keeps the memory of large results that "
+        "nobody holds any more for the next ones, as a program that calls it again and again finds it; a row "
+        "that says so has it forget that memory before each call, as in a first call.",
         "",
         "The floor is `numpy.copyto` over pieces of 256 KiB, in as many threads as gridgrad uses, or in one "
         "where little is copied and that is faster. Rows timed together that move as many bytes share it. "

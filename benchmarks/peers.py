@@ -10,6 +10,7 @@ import numpy as np
 
 import gridgrad
 from benchmarks.cases import Case, Data
+from gridgrad.engines import recycling
 
 Call = Callable[[], Any]
 
@@ -43,10 +44,21 @@ def _gridgrad(data: Data) -> Call:
     out = None
     if case.out:
         out = tuple(np.zeros(case.shape, case.result_dtype) for _ in case.differentiated)
-    return partial(
-        gridgrad.gradient, data.x, spacing=data.spacing, dim=case.dims,
-        edge_order=case.edge_order, out=out,
-    )  # fmt: skip
+    return _called(case, data.x, data.spacing, out)
+
+
+def _called(case: Case, x: Any, spacing: list[Any], out: Any) -> Call:
+    call = partial(
+        gridgrad.gradient, x, spacing=spacing, dim=case.dims, edge_order=case.edge_order, out=out
+    )
+    if not case.untouched:
+        return call
+
+    def forgetful() -> Any:
+        recycling.forget()
+        return call()
+
+    return forgetful
 
 
 def _gridgrad_torch(data: Data) -> Call:
@@ -57,10 +69,7 @@ def _gridgrad_torch(data: Data) -> Call:
     if case.out:
         dtype = x.dtype if x.dtype.is_floating_point or x.dtype.is_complex else torch.float32
         out = tuple(torch.zeros(case.shape, dtype=dtype) for _ in case.differentiated)
-    return partial(
-        gridgrad.gradient, x, spacing=_as_tensors(data), dim=case.dims,
-        edge_order=case.edge_order, out=out,
-    )  # fmt: skip
+    return _called(case, x, _as_tensors(data), out)
 
 
 def _numpy(data: Data) -> Call:

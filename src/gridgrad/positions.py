@@ -24,6 +24,8 @@ _SECONDS = {
 
 # Bytes of coordinates that are remembered.
 _SMALL = 1 << 15
+# Coordinates looked at at a time: no check takes memory worth mentioning.
+_BLOCK = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,44 @@ class Positions:
         if self.unit != (1, 1):
             found = found * self.unit[0] / self.unit[1]
         return found
+
+    @property
+    def line(self) -> Any:
+        """The coordinates as they are, if they are ordinary: ordered floats with gaps of ordinary sizes.
+
+        From these the weights of three neighbours can be made in a kernel, in doubled double precision.
+        """
+        if "line" not in self.made:
+            self.made["line"] = self.parts[0] if self._is_ordinary() else None
+        return self.made["line"]
+
+    def _is_ordinary(self) -> bool:
+        x = self.parts[0]
+        if (
+            self.traced
+            or self.wide is None
+            or self.unit_size != 1
+            or x.dtype.name not in ("float32", "float64")
+        ):
+            return False
+        if not (x.dtype.isnative and x.flags.c_contiguous and x.flags.aligned and _is_ordered(x)):
+            return False
+        for block in _blocks(x, 1):
+            gaps = np.abs(np.diff(block.astype(np.float64)))
+            if not (gaps.min() > 1e-12 and gaps.max() < 1e12):
+                return False
+        return True
+
+
+def _blocks(x: Any, more: int = 0) -> list[Any]:
+    """x in blocks, each with `more` entries of the next."""
+    return [x[first : first + _BLOCK + more] for first in range(0, len(x) - more, _BLOCK)]
+
+
+def _is_ordered(x: Any) -> bool:
+    return all((block[1:] > block[:-1]).all() for block in _blocks(x, 1)) or all(
+        (block[1:] < block[:-1]).all() for block in _blocks(x, 1)
+    )
 
 
 def check_shape(shape: tuple[int, ...], dim: int, n: int) -> None:
@@ -92,7 +132,7 @@ def from_values(x: Any, dim: int) -> Positions:
     if found is None:
         x = x.copy()
         found = _checked(x, dim)
-        if (x[1:] > x[:-1]).all() or (x[1:] < x[:-1]).all():  # others warn each time
+        if _is_ordered(x):  # others warn each time
             if len(_known) >= 256:
                 _known.clear()
             _known[key] = found
@@ -118,7 +158,7 @@ def _checked(x: Any, dim: int) -> Positions:
             f"coordinates for dim {dim} must be integers, floats, complex numbers or times, "
             f"but are {x.dtype}."
         )
-    if x.dtype.kind not in "iumM":
+    if x.dtype.kind not in "iumM" and not all(np.isfinite(block).all() for block in _blocks(x)):
         _refuse_first(~np.isfinite(x), x, dim)
     _check_distinct(found, x, dim)
     if len(x) < 2:
@@ -145,9 +185,13 @@ def _common_step(positions: Positions, n: int) -> Any:
     first = positions.gaps(1, 0, 0, min(n - 1, 16))
     if not (first == first[0]).all():
         return None
-    gaps = positions.gaps(1, 0, 0, n - 1)
-    step = complex(gaps[0]) if np.iscomplexobj(gaps) else float(gaps[0])
-    return step if step == gaps[0] and (gaps == gaps[0]).all() else None
+    step = complex(first[0]) if np.iscomplexobj(first) else float(first[0])
+    if step != first[0]:
+        return None
+    for start in range(0, n - 1, _BLOCK):
+        if not (positions.gaps(1, 0, start, min(start + _BLOCK, n - 1)) == first[0]).all():
+            return None
+    return step
 
 
 def _counts(times: Any, dim: int) -> tuple[Any, Fraction]:
@@ -172,7 +216,7 @@ def _refuse_first(bad: Any, x: Any, dim: int) -> None:
 
 
 def _check_distinct(positions: Positions, x: Any, dim: int) -> None:
-    if x.dtype.kind != "c" and ((x[1:] > x[:-1]).all() or (x[1:] < x[:-1]).all()):
+    if x.dtype.kind != "c" and _is_ordered(x):
         return
     gaps = positions.gaps(1, 0, 0, len(x) - 1)
     if np.iscomplexobj(gaps) and not gaps.imag.any():

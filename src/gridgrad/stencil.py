@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,8 @@ from gridgrad.weights import first_derivative, fornberg, uniform_weights
 _TINY, _HUGE = 1.2e-38, 3.4e38
 # Samples whose weights are made at a time.
 _BLOCK = 1 << 14
+# Samples above which an engine may make the weights anew at each call.
+_LONG = 1 << 14
 
 
 class Row(NamedTuple):
@@ -55,9 +57,16 @@ class Stencil:
     """The rows of one dim's derivative, from the lower edge to the upper."""
 
     lower: tuple[Row, ...]
-    interior: Row
+    # The interior's row, or what makes it when it is asked for.
+    inner: Row | Callable[[], Row]
     upper: tuple[Row, ...]
     fits_single: bool = True  # whether weights and divisors are in the range of single precision
+    # The coordinates, if an engine may make the weights of an interior sample from its two neighbours'.
+    line: Any = None
+
+    @property
+    def interior(self) -> Row:
+        return self.inner if isinstance(self.inner, Row) else self.inner()
 
     def rows(self, n: int) -> list[tuple[int, int, Row]]:
         """The rows that serve n samples, as (first sample, one past the last, row)."""
@@ -84,9 +93,13 @@ def build(axis: Axis, order: int, accuracy: int, edge_order: int) -> Stencil:
             return _lay_out(row, axis.n, order, accuracy, edge_order)
         key = (order, accuracy, edge_order)
         if key not in positions.made:
+            # A long line's weights are not kept: they would be several times as large as its samples.
+            line = positions.line if axis.n > _LONG and (order, accuracy) == (1, 2) else None
             with np.errstate(all="ignore"):
-                checked = _lay_out(row, axis.n, order, accuracy, edge_order)
-            positions.made[key] = replace(checked, fits_single=_fits_single(checked))
+                checked = _lay_out(row, axis.n, order, accuracy, edge_order, line is not None)
+                fits = line is not None or _fits_single(checked)
+                checked = replace(checked, fits_single=fits, line=line)
+            positions.made[key] = checked
         made: Stencil = positions.made[key]
         return made
     if isinstance(step, (float, complex)) and not is_compiling():
@@ -101,14 +114,19 @@ def _lay_out(
     order: int,
     accuracy: int,
     edge_order: int,
+    later: bool = False,
 ) -> Stencil:
-    """Centred rows in the interior; at each edge, rows over its first `order + edge_order` samples."""
+    """Centred rows in the interior; at each edge, rows over its first `order + edge_order` samples.
+
+    The interior's is made `later` if so asked.
+    """
     reach = (order - 1) // 2 + accuracy // 2
     points = order + edge_order
     window = range(points)
+    inner = partial(row, tuple(range(-reach, reach + 1)), reach, n - reach)
     return Stencil(
         tuple(row(tuple(k - i for k in window), i, i + 1) for i in range(reach)),
-        row(tuple(range(-reach, reach + 1)), reach, n - reach),
+        inner if later else inner(),
         tuple(
             row(tuple(i - k for k in reversed(window)), n - 1 - i, n - i)
             for i in reversed(range(reach))

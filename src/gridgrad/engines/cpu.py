@@ -140,7 +140,7 @@ _tables: dict[Any, Any] = {}
 def _composed(plan: Plan, route: program.Walk, strides: Sequence[Any], dtype: Any) -> Any:
     """`program.compose`, remembered for short axes, whose stencils are themselves remembered."""
     stencils = tuple(term.stencil for term in plan.terms)
-    if any(np.size(each.interior.weights[0]) > 4096 for each in stencils):
+    if any(each.line is not None or np.size(each.interior.weights[0]) > 4096 for each in stencils):
         return program.compose(plan, route, strides, dtype)
     terms = tuple((*term[:3], id(term.stencil)) for term in plan.terms)
     key = (plan.inputs, plan.outputs, terms, route.shape, route.split, tuple(strides), dtype)

@@ -7,11 +7,14 @@ rows are passed by address: an array as an argument costs more than many a row.
 from gridgrad.engines.layout import (
     ADDS,
     CAREFUL,
+    CHUNK_BYTES,
     COUNT,
     DIVISOR,
     FIRST,
     HEADER,
     INPUT,
+    LINE,
+    LINE_BYTES,
     LOWER,
     MINUS,
     OTHER,
@@ -24,7 +27,6 @@ from gridgrad.engines.layout import (
     STEP_COLUMNS,
     TERM_COLUMNS,
     TILE,
-    UNREAD,
     UPPER,
     VARYING,
     WIDE,
@@ -36,6 +38,7 @@ from gridgrad.engines.loops import (
     divide,
     get,
     integers,
+    line_weights,
     loop,
     part,
     pointer,
@@ -92,13 +95,13 @@ def _sum(row, here, n, steps, count, minus, weights, stride, divisor, wide, plus
 
 
 @loop
-def _sum_varying(row, here, n, steps, count, weights, stride, unread, careful, s):
+def _sum_varying(row, here, n, steps, count, weights, stride, careful, s):
     """The same where each sample has its own weights, one step's `stride` bytes after another's."""
-    own, other, finite = weights + count * stride if unread else 0, read(steps, PLUS), True
+    own, other, finite = weights + count * stride if careful else 0, read(steps, PLUS), True
     for i in range(0, count, 2):
         w = weights + i * stride
         p, p2 = read(steps, STEP_COLUMNS * i + PLUS), read(steps, STEP_COLUMNS * (i + 1) + PLUS)
-        finite = varying_two(row, here, n, p, p2, w, w + stride, own, other, careful, i > 0, s)
+        finite = varying_two(row, here, n, p, p2, w, w + stride, own, other, i > 0, s)
     return finite
 
 
@@ -115,7 +118,7 @@ def _sample(row, here, n, i, term, rules, steps, weights, size, plus, s):
     place, stride, minus = weights + k * size, 1, MINUS
     if varying >= 0 and lower <= i < samples - upper:
         place, stride = weights + (varying + i) * size, samples
-        if read(term, UNREAD) and read(pointer(place, s), count * stride) == 0:
+        if read(term, CAREFUL) and read(pointer(place, s), count * stride) == 0:
             place, k, count, minus = place + stride * size, k + 1, count - 1, OTHER
     return _sum(
         row, here, n, integers(steps + 8 * STEP_COLUMNS * k), count, minus, place, stride, divisor,
@@ -124,11 +127,11 @@ def _sample(row, here, n, i, term, rules, steps, weights, size, plus, s):
 
 
 @loop
-def _term(row, base, i, first, n, term, rules, steps, weights, size, length, plus, s):
+def _term(row, base, i, first, n, term, rules, steps, weights, size, length, room, plus, s):
     """A term for the n samples from `first` on of a row of `length`; whether the result is finite.
 
     `base` is the address of the row's sample 0, i the row's index along the term's dim if that dim leads
-    from row to row.
+    from row to row. Weights made for a chunk go to `room`.
     """
     if read(term, ROW_DIM) >= 0:
         return _sample(row, base + first * size, n, i, term, rules, steps, weights, size, plus, s)
@@ -162,12 +165,25 @@ def _term(row, base, i, first, n, term, rules, steps, weights, size, length, plu
         if stop <= start:
             continue
         row_at, base_at = row + (start - first) * size, base + start * size
-        if varying >= 0:
+        if read(term, LINE):
+            rule, bytes_each = (
+                integers(rules + 8 * RULE_COLUMNS * (number + lower)),
+                read(term, LINE_BYTES),
+            )
+            line_weights(
+                room, room + 2 * CHUNK_BYTES, read(term, LINE) + (start - origin) * bytes_each, bytes_each,
+                stop - start, s,
+            )  # fmt: skip
+            finite &= _sum_varying(
+                row_at, base_at, stop - start, integers(steps + 8 * STEP_COLUMNS * read(rule, FIRST)), 2,
+                room, CHUNK_BYTES, True, s,
+            )  # fmt: skip
+        elif varying >= 0:
             rule = integers(rules + 8 * RULE_COLUMNS * (number + lower))
             finite &= _sum_varying(
                 row_at, base_at, stop - start, integers(steps + 8 * STEP_COLUMNS * read(rule, FIRST)),
                 read(rule, COUNT), weights + (varying + start - origin) * size, tile * size,
-                read(term, UNREAD), read(term, CAREFUL), s,
+                read(term, CAREFUL), s,
             )  # fmt: skip
         else:
             finite &= _sample(
@@ -216,7 +232,7 @@ def _row(
                 base = _begin(x, origins, strides, dims, index, read(term, INPUT))
                 finite = _term(
                     target if adds else spare, base, get(index, dim) if dim >= 0 else 0, begin, n, term,
-                    rules, steps, weights, size, length, adds and not fresh, scale,
+                    rules, steps, weights, size, length, spare + 2 * chunk * size, adds and not fresh, scale,
                 )  # fmt: skip
                 if not adds:
                     finite = add(target, spare, n, unit)

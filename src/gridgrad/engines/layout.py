@@ -6,11 +6,13 @@ HEADER = 9
 CHUNK_BYTES = 1 << 14
 MOST_DIMS = 64  # as in NumPy
 # Columns of the table of terms. TILE is 0, or so many samples of a row are worked on at a time, as if there
-# were no edges between them.
+# were no edges between them. CAREFUL says that some weights are 0. LINE is the address of coordinates, of
+# LINE_BYTES each, from which weights are made, or 0.
 (
-    OUTPUT, INPUT, ROW_DIM, N, RUN, LOWER, UPPER, RULES, VARYING, TILE, UNREAD, CAREFUL, WIDE, ADDS,
-) = range(14)  # fmt: skip
-TERM_COLUMNS = 14
+    OUTPUT, INPUT, ROW_DIM, N, RUN, LOWER, UPPER, RULES, VARYING, TILE, CAREFUL, WIDE, ADDS,
+    LINE, LINE_BYTES,
+) = range(15)  # fmt: skip
+TERM_COLUMNS = 15
 # Columns of the table of rules (a rule is a stencil's row), which serves COUNT steps from FIRST on and
 # divides by the float with the bits of DIVISOR.
 FIRST, COUNT, DIVISOR = range(3)

@@ -105,7 +105,7 @@ def _room(size: int) -> Any:
     return room
 
 
-room_for_chunks, room_for_index = _room(2 * CHUNK_BYTES), _room(8 * MOST_DIMS)
+room_for_chunks, room_for_index = _room(5 * CHUNK_BYTES), _room(8 * MOST_DIMS)
 
 
 @part
@@ -154,24 +154,65 @@ def divide(row, n, divisor, s):
     return not odd
 
 
+@part
+def _less(a, b):
+    """a - b as a sum of two numbers, exactly. Source: D. Knuth, The Art of Computer Programming 2, 4.2.2."""
+    high = a - b
+    back = high - a
+    return high, (a - (high - back)) - (b + back)
+
+
+@part
+def _quotient(a, a_low, b, b_low, c, c_low):
+    """a / (b c) for sums of two numbers, rounded about once."""
+    product = b * c
+    rest = fma(b, c, -product) + (b * c_low + b_low * c)
+    found = a / product
+    return found + ((fma(-found, product, a) + a_low) - found * rest) / product
+
+
 @loop
-def varying_two(row, here, n, p, p2, w, w2, own, other, careful, more, s):
+def line_weights(before, own, line, size, n, s):
+    """The weights of three neighbours on coordinates: before[j], own[j] and, between them, that of the next.
+
+    `line` is the address of the coordinate of sample 0, of `size` bytes each. Of the sample itself only
+    whether it has a weight is told, 0 or 1. The rows lie one after another.
+    """
+    first, last = pointer(before, s), pointer(own, s)
+    second = pointer(before + (own - before) // 2, s)
+    wide, narrow = pointer(line, 1.0), pointer(line, np.float32(1))
+    for j in range(n):
+        if size == 8:
+            a, b, c = read(wide, j - 1), read(wide, j), read(wide, j + 1)
+        else:
+            a = np.float64(read(narrow, j - 1))
+            b, c = np.float64(read(narrow, j)), np.float64(read(narrow, j + 1))
+        h, h_low = _less(b, a)
+        k, k_low = _less(c, b)
+        both, both_low = _less(c, a)
+        put(first, j, type(s)(-_quotient(k, k_low, h, h_low, both, both_low)))
+        put(second, j, type(s)(_quotient(h, h_low, k, k_low, both, both_low)))
+        put(last, j, type(s)(0 if h == k and h_low == k_low else 1))
+
+
+@loop
+def varying_two(row, here, n, p, p2, w, w2, own, other, more, s):
     """row = w[j] (f[p] - f[0]) + w2[j] (f[p2] - f[0]); `w` and `w2` are addresses.
 
-    If `more`, they go on with the sum that the row holds. The weights of the sample itself begin at
-    `own`, if that is not 0. Where a weight is 0 the sample must not be read: if `careful`, that is seen
-    to, and f[other] stands in for the sample itself.
+    If `more`, they go on with the sum that the row holds. Where a weight is 0 the sample must not be read:
+    if some are, the weights of the sample itself begin at `own`, for which f[other] stands in; else that
+    is 0.
     """
     out, centre, instead = pointer(row, s), pointer(here, s), pointer(here + other, s)
     a, b = pointer(here + p, s), pointer(here + p2, s)
     a_weight, b_weight = pointer(w, s), pointer(w2, s)
-    mine, unread, first = pointer(own, s), own != 0, p == other
+    mine, careful, first = pointer(own, s), own != 0, p == other
     zero, odd = type(s)(0), False
     for j in range(n):
-        f0, v1, v2 = read(centre, j), read(a_weight, j), read(b_weight, j)
+        f0, v1, v2 = read(centre, j), get(a_weight, j), get(b_weight, j)
         swapped = False
         if careful:
-            swapped = unread and read(mine, j) == 0
+            swapped = get(mine, j) == 0
             f0 = read(instead, j) if swapped else f0
         change, change2 = read(a, j) * s - f0 * s, read(b, j) * s - f0 * s
         if careful:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gridgrad.engines.layout import CHUNK_BYTES
+from gridgrad.engines.memory import address
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
@@ -19,6 +20,8 @@ _CACHED = 1 << 21
 _PLANES, _PLANE_BLOCK = 1 << 23, 1 << 18
 # Below this many neighbours at one sample of a dim, a weight for each is cheaper than a loop for each.
 _SHORT_RUN = 32
+# Fewer lines than this are not worth keeping the weights of a long one.
+_LINES = 16
 # Weights for so many samples at least are laid side by side, since a loop's first steps are its dearest.
 _TILE = 1024
 
@@ -42,6 +45,10 @@ class Walk:
     def chunk(self, dtype: Any) -> int:
         """The samples of a row that are worked on at a time."""
         return int(min(CHUNK_BYTES // dtype.itemsize, self.length))
+
+    @property
+    def samples(self) -> int:
+        return math.prod(self.shape)
 
     @property
     def length(self) -> int:
@@ -118,8 +125,14 @@ def _is_runnable(stencil: Stencil) -> bool:
             isinstance(w, float) or (isinstance(w, np.ndarray) and w.dtype.kind == "f")
             for w in row.weights
         )
-        for row in (*stencil.lower, stencil.interior, *stencil.upper)
+        for row in _rows(stencil)
     )
+
+
+def _rows(stencil: Stencil) -> list[Row]:
+    """All rows, but not an interior that is made when it is needed: the kernel makes that."""
+    inner = [] if stencil.line is not None else [stencil.interior]
+    return [*stencil.lower, *inner, *stencil.upper]
 
 
 def reach(plan: Plan, dim: int) -> int:
@@ -129,7 +142,7 @@ def reach(plan: Plan, dim: int) -> int:
             abs(offset)
             for term in plan.terms
             if term.dim == dim
-            for row in (*term.stencil.lower, term.stencil.interior, *term.stencil.upper)
+            for row in _rows(term.stencil)
             for offset in row.offsets
         ),
         default=0,
@@ -151,18 +164,23 @@ class _Tables:
         stencil, n = term.stencil, route.shape[term.dim]
         run = math.prod(route.shape[term.dim + 1 :])
         inside = term.dim >= route.split
-        tile = 0
+        tile, line = 0, 0
         first_rule = len(self.rules)
-        varying, unread, careful = -1, False, False
+        varying, careful = -1, False
         for row in stencil.lower:
             self._add_rule(_numbers(row), stride, stencil)
-        if isinstance(stencil.interior.weights[0], np.ndarray):
+        if stencil.line is not None and inside and run == 1 and route.samples < _LINES * n:
+            tile, line = n, address(stencil.line)
+            self.rules.append((len(self.steps), 2, _bits(1.0)))
+            self.steps += [(-stride, 0, -stride), (stride, 0, -stride)]
+            self.weights += [0.0, 0.0]
+        elif isinstance(stencil.interior.weights[0], np.ndarray):
             varying = sum(each.size for each in self.varying)
             tiles = 0
             if inside and run < _SHORT_RUN:
                 tiles = -(-_TILE // (n * run))
                 tile = tiles * n * run
-            unread, careful = self._add_varying_rule(stencil, n, stride, run, tiles)
+            careful = self._add_varying_rule(stencil, n, stride, run, tiles)
         else:
             if inside and run < _SHORT_RUN:
                 tile = route.length
@@ -175,7 +193,9 @@ class _Tables:
         adds = not tile and not wide and most <= 4
         self.terms.append([
             term.output, term.input, -1 if inside else term.dim, n, run, len(stencil.lower),
-            len(stencil.upper), first_rule, varying, tile, unread, careful, wide, adds,
+            len(stencil.upper), first_rule, varying, tile,
+            careful, wide, adds,
+            line, stencil.line.itemsize if line else 0,
         ])  # fmt: skip
 
     def _add_rule(self, row: Row, stride: int, stencil: Stencil) -> None:
@@ -187,19 +207,18 @@ class _Tables:
 
     def _add_varying_rule(
         self, stencil: Stencil, n: int, stride: int, run: int, tiles: int
-    ) -> tuple[bool, bool]:
-        """A rule with weights for each sample; whether some are 0: of samples themselves, of any."""
+    ) -> bool:
+        """A rule with weights for each sample; whether some are 0."""
         weight = dict(zip(stencil.interior.offsets, stencil.interior.weights, strict=True))
         near = [offset for offset in weight if offset != 0]
         # The loops take two at a time; the last may be without weight.
         count = len(near) + len(near) % 2
-        unread = bool((weight[0] == 0).any())
-        full = np.zeros((count + unread, n), self.dtype)
+        careful = count > len(near) or any((each == 0).any() for each in weight.values())
+        full = np.zeros((count + careful, n), self.dtype)
         inner = slice(len(stencil.lower), n - len(stencil.upper))
         for row, offset in zip(full, near, strict=False):
             row[inner] = weight[offset]
-        careful = unread or not full[:count, inner].all()
-        if unread:
+        if careful:
             full[-1] = 1  # edges have rules of their own
             full[-1, inner] = weight[0]
         if tiles:
@@ -210,10 +229,12 @@ class _Tables:
         if count > len(near):
             self.steps.append((0, 0, near[0] * stride))
         self.weights += [0.0] * count
-        return unread, careful
+        return careful
 
     def _is_wide(self, stencil: Stencil) -> bool:
         """Whether a float64 scalar of NumPy's divides single precision, which promotes it."""
+        if stencil.line is not None:
+            return False
         divisor = stencil.interior.divisor
         return bool(
             self.dtype == np.float32

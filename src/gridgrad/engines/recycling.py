@@ -89,6 +89,11 @@ def _give_back(block: mmap.mmap) -> None:
             return
 
 
+def forget() -> None:
+    """Give all kept memory back to the system."""
+    _kept.clear()
+
+
 if hasattr(os, "register_at_fork"):
     # A child's first write to a kept page would copy it.
-    os.register_at_fork(after_in_child=_kept.clear)
+    os.register_at_fork(after_in_child=forget)
