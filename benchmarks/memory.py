@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from benchmarks.cases import CASES, Case, Data
 from benchmarks.peers import PEERS, as_arrays
+from gridgrad.engines import recycling
 
 
 class Memory(NamedTuple):
@@ -55,6 +56,7 @@ def _status(field: str) -> int:
 def _give_back() -> None:
     """Give freed memory back to the system, so that it does not hide what the call takes."""
     gc.collect()
+    recycling.forget()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -168,8 +168,9 @@ def _method(found: Results) -> str:
         "",
         "The floor is `numpy.copyto` over pieces of 256 KiB, in as many threads as gridgrad uses, or in one "
         "where little is copied and that is faster. Rows timed together that move as many bytes share it. "
-        "It reads and writes memory that was touched before, and of three copies in each round the fastest "
-        "counts. So the floor knows nothing of the cost of fresh memory.",
+        "It reads and writes memory that was touched before, so the floor knows nothing of the cost of fresh "
+        "memory. Before each call there is a pause of 10 ms, in which the threads of the call before, which "
+        "in some libraries wait busily for the next, go to sleep.",
         "",
         "NumPy, JAX and findiff are compared with gridgrad on NumPy arrays, PyTorch with gridgrad on "
         f"tensors. Steps are {STEP:g}. Coordinates are uneven, in the precision of the samples. JAX runs "

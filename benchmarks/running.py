@@ -70,7 +70,6 @@ def run_unit(cases: list[Case], rounds: int, budget: float) -> list[Row]:
     for row in rows:
         for peer, call in _prepare(row).items():
             calls[row.case.name, peer] = call
-    floors = []
     floor_of: dict[int, Hashable] = {}  # cases that move as many bytes share a floor
     for case in cases:
         key, moved = (case.name, "floor"), case.input_bytes + case.output_bytes
@@ -78,8 +77,7 @@ def run_unit(cases: list[Case], rounds: int, budget: float) -> list[Row]:
             del calls[key]
         else:
             floor_of[moved] = key
-            floors.append(key)
-    times = interleave(calls, floors, rounds, budget)
+    times = interleave(calls, rounds, budget)
     for row in rows:
         name = row.case.name
         row.times = {peer: times[name, peer] for peer in PEERS if (name, peer) in times}

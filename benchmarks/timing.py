@@ -5,17 +5,15 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from itertools import repeat
 from typing import Any, NamedTuple
 
 # A sample of a short call is a loop that takes so long; the clock and the loop cost nothing beside it.
 _SAMPLE_SECONDS = 1e-3
 # After a call, PyTorch's threads wait busily for the next for a while and hold a CPU. Let them go to sleep.
-_PAUSE_SECONDS = 2e-3
+_PAUSE_SECONDS = 1e-2
 _MOST_ROUNDS = 41
-# The floor is the fastest plain copy: of so many in each round, the fastest counts.
-_COPIES = 3
 # Calls slower than this are repeated so often only: what disturbs a run is short beside them.
 _SLOW_SECONDS, _SLOW_REPEATS = 0.8, 3
 
@@ -37,7 +35,6 @@ class Times(NamedTuple):
 
 def interleave(
     calls: Mapping[Hashable, Callable[[], Any]],
-    floors: Iterable[Hashable],
     rounds: int,
     budget: float,
 ) -> dict[Hashable, Times]:
@@ -47,13 +44,12 @@ def interleave(
     so. Each call was made before. The time includes letting go of the result, as in a program that calls
     again and again.
     """
-    floors = set(floors)
     loops, slow, once = {}, set(), 0.0
     for key, call in calls.items():
         loops[key], each = _calibrate(call)
         if each > _SLOW_SECONDS:
             slow.add(key)
-        once += each * loops[key] * (_COPIES if key in floors else 1) + _PAUSE_SECONDS
+        once += each * loops[key] + _PAUSE_SECONDS
     rounds = max(rounds, min(_MOST_ROUNDS, int(budget / once)))
     seconds: dict[Hashable, list[float]] = {key: [] for key in calls}
     order, rng = list(calls), random.Random(1)
@@ -69,8 +65,7 @@ def interleave(
                 time.sleep(_PAUSE_SECONDS)
                 if loops[key] > 1:
                     calls[key]()  # back into the cache
-                copies = _COPIES if key in floors else 1
-                seconds[key].append(min(_sample(calls[key], loops[key]) for _ in range(copies)))
+                seconds[key].append(_sample(calls[key], loops[key]))
     finally:
         if was_enabled:
             gc.enable()

@@ -25,7 +25,7 @@ _SECONDS = {
 # Bytes of coordinates that are remembered.
 _SMALL = 1 << 15
 # Coordinates looked at at a time: no check takes memory worth mentioning.
-_BLOCK = 1 << 14
+_BLOCK = 1 << 13
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,7 +126,7 @@ def _sample(row, here, n, i, term, rules, steps, weights, size, plus, s):
     )  # fmt: skip
 
 
-@loop
+@part
 def _term(row, base, i, first, n, term, rules, steps, weights, size, length, room, plus, s):
     """A term for the n samples from `first` on of a row of `length`; whether the result is finite.
 

@@ -47,19 +47,31 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     if not _offered or count * dtype.itemsize < _LARGE:
         return np.empty(shape, dtype)
     size = -(-count * dtype.itemsize // _PAGE) * _PAGE
-    block = _take(size)
-    if block is None:
-        try:
-            block = mmap.mmap(-1, size + _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        except OSError as error:
-            raise MemoryError(f"cannot allocate {count * dtype.itemsize} bytes.") from error
-        with suppress(OSError):  # a system without large pages
-            block.madvise(mmap.MADV_HUGEPAGE)
+    block = _take(size) or _fresh(size, count * dtype.itemsize)
     whole = np.frombuffer(block, np.uint8)
     weakref.finalize(whole, _give_back, block).atexit = False
-    first = -whole.__array_interface__["data"][0] % _PAGE
+    first = _first(whole)
     # NumPy makes `whole` the base of every view, so that it lives as long as any of them.
     return whole[first : first + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def _fresh(size: int, used: int) -> mmap.mmap:
+    """A new block for so many bytes, of which so many are used."""
+    try:
+        block = mmap.mmap(-1, size + _PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"cannot allocate {used} bytes.") from error
+    with suppress(OSError):  # a system without large pages
+        # Not for what is left over: the last page would be resident as a whole.
+        block.madvise(
+            mmap.MADV_HUGEPAGE, _first(np.frombuffer(block, np.uint8)), used // _PAGE * _PAGE
+        )
+    return block
+
+
+def _first(whole: Any) -> int:
+    """Where the first large page begins."""
+    return int(-whole.__array_interface__["data"][0] % _PAGE)
 
 
 def _take(size: int) -> mmap.mmap | None:
