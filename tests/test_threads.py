@@ -16,14 +16,15 @@ import pytest
 
 import gridgrad
 from gridgrad import GridError, GridTypeError
-from gridgrad.engines import staging, threads
+from gridgrad.engines import cpu, staging, threads
 
 BIG = (5, 200, 131)  # above the size at which threads begin
 LIMIT = 60  # seconds after which a program hangs
 
 
 @pytest.fixture(autouse=True)
-def _a_number_of_threads_and_the_old_one_after():
+def _a_number_of_threads_and_the_old_one_after(monkeypatch):
+    monkeypatch.setattr(cpu, "SERIAL", 1 << 16)
     before = gridgrad.get_num_threads()
     gridgrad.set_num_threads(4)
     yield
@@ -88,7 +89,7 @@ def test_a_bad_environment_is_an_error_of_the_first_call(given):
     """Not of the import, which could not be caught where it matters; and of every call."""
     text = """
         import numpy, gridgrad
-        small, big = numpy.arange(4.0), numpy.zeros(1_000_000)
+        small, big = numpy.arange(4.0), numpy.zeros(2_000_000)
         for call in (gridgrad.get_num_threads, lambda: gridgrad.gradient(big)):
             for _ in range(2):
                 try:
@@ -414,14 +415,14 @@ def test_one_thread_inside_a_dataloaders_workers():
         import torch, gridgrad
         from gridgrad.engines import threads
         gridgrad.set_num_threads(4)
-        gridgrad.gradient(torch.zeros(200_000))  # the pool exists before the fork
+        gridgrad.gradient(torch.zeros(1_200_000))  # the pool exists before the fork
 
         class Fields(torch.utils.data.Dataset):
             def __len__(self):
                 return 4
 
             def __getitem__(self, k):
-                (slope,) = gridgrad.gradient(torch.arange(200_000.0) * k)
+                (slope,) = gridgrad.gradient(torch.arange(1_200_000.0) * k)
                 assert (slope == k).all()
                 return threads.threads_here()
 
@@ -439,7 +440,7 @@ COMPUTE = """
     import gridgrad
 
     gridgrad.set_num_threads(4)
-    f = numpy.linspace(0, 1, 300_000) ** 2
+    f = numpy.linspace(0, 1, 1_300_000) ** 2
     expected = numpy.gradient(f)
 
     def right():

@@ -8,6 +8,7 @@ import numpy as np
 from gridgrad.arrays.standard import Standard
 from gridgrad.engines import cpu
 from gridgrad.engines.memory import empty_like, quick_address
+from gridgrad.engines.recycling import empty
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
 
@@ -71,7 +72,7 @@ class NumPy(Standard):
         shape, dtype, kernel, arguments = job.shape, job.dtype, job.kernel, job.arguments
 
         def run(x: Any) -> tuple[Any, ...]:
-            out = np.empty(shape, dtype)
+            out = empty(shape, dtype)
             kernel(quick_address(x), quick_address(out), *arguments)
             return tuple(out)
 

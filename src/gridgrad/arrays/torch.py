@@ -12,6 +12,7 @@ from gridgrad.arrays.numpy import share_memory
 from gridgrad.arrays.standard import Standard
 from gridgrad.engines import cpu
 from gridgrad.engines.memory import BFLOAT16, empty_like, quick_address
+from gridgrad.engines.recycling import empty
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
 
@@ -123,7 +124,7 @@ class Torch(Standard):
                 one = torch.empty_like(x)
                 kernel(x.data_ptr(), one.data_ptr(), *arguments)
                 return (one,)
-            out = np.empty(shape, dtype)
+            out = empty(shape, dtype)
             kernel(x.data_ptr(), quick_address(out), *arguments)
             return tuple(map(torch.from_numpy, out))
 

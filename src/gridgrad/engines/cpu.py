@@ -7,7 +7,7 @@ blocks that fit in the cache; no input is ever copied whole.
 
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ from gridgrad.engines.threads import share, threads_here
 from gridgrad.plan import Plan
 
 _DTYPES = tuple(np.dtype(name) for name in ("f4", "f8", "c8", "c16"))
-# Samples below which a second thread costs more than it saves.
-SERIAL = 1 << 16
+# Samples of all results, up to which a second thread costs more than it saves.
+SERIAL = 1 << 20
 
 
 def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> bool:
@@ -60,7 +60,9 @@ class SmallJob:
         strides = [contiguous_strides(shape, x.itemsize)] * (1 + plan.outputs)
         route = program.walk(shape, strides, x.itemsize)
         tables, weights = program.compose(plan, route, strides, x.dtype)
-        boxes = program.boxes(route, route.shape[: route.split + 1])
+        boxes = program.boxes(
+            route, program.cached_blocks(route, _reach(plan, route), x.itemsize, 1)
+        )
         tables[-2 - 1 - plan.outputs :] = [
             len(boxes), address(boxes), 0, *(k * x.nbytes for k in range(plan.outputs))
         ]  # fmt: skip
@@ -73,7 +75,7 @@ class SmallJob:
 def small_job(plan: Plan, x: Any, computes: Sequence[Any]) -> SmallJob | None:
     """A job for all contiguous arrays of this dtype and shape, if x is small and the kernel can do it."""
     fits = (
-        0 < x.size <= SERIAL
+        0 < x.size * plan.outputs <= SERIAL
         and program.is_runnable(plan)
         and all(dtype == x.dtype for dtype in computes)
     )
@@ -96,34 +98,35 @@ def _prepare(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], dtype: A
 
 def _run(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
     """The same for real arrays whose dims are in the order of memory; the first `count` are inputs."""
-    shape, size = arrays[0].shape, dtype.itemsize
+    shape = arrays[0].shape
     direct = [_is_direct(x, dtype) for x in arrays]
-    route = program.walk(
-        shape, [x.strides for x, here in zip(arrays, direct, strict=True) if here], size
-    )
-    reach = [program.reach(plan, dim) for dim in range(route.split + 1)]
-    threads = threads_here() if arrays[0].size > SERIAL else 1
-    strides = [x.strides for x in arrays]
+    threads = threads_here() if arrays[0].size * plan.outputs > SERIAL else 1
     if all(direct):
-        boxes = program.boxes(route, program.cached_blocks(route, reach, size, threads))
+        strides = tuple(x.strides for x in arrays)
+        tables, weights, tasks = _remembered(
+            plan,
+            (shape, strides, dtype, threads),
+            lambda: _lay_out(plan, shape, strides, dtype, threads),
+        )
         origins = [address(x) for x in arrays]
-        # Several tasks for each thread, so that none waits long for another at the end.
-        tasks = np.array_split(boxes, min(len(boxes), 16 * threads if threads > 1 else 1))
 
         def work(parts: Iterable[Any]) -> None:
             for part in parts:
                 call(part, origins)
 
     else:
-        stages = Stages(arrays, count, direct, route, reach, dtype)
-        strides = stages.strides
-        tasks = program.boxes(route, stages.blocks)
+        kept = tuple(x.strides if here else None for x, here in zip(arrays, direct, strict=True))
+        route = program.walk(shape, [each for each in kept if each], dtype.itemsize)
+        stages = Stages(arrays, count, direct, route, _reach(plan, route), dtype)
+        tables, weights = _remembered(
+            plan, (shape, kept, dtype), lambda: program.compose(plan, route, stages.strides, dtype)
+        )
+        tasks = list(program.boxes(route, stages.blocks))
 
         def work(parts: Iterable[Any]) -> None:
             with np.errstate(all="ignore"):  # each thread has its own
                 stages.work(parts, call)
 
-    tables, weights = _composed(plan, route, strides, dtype)
     kernel, unit, fixed = _kernel(dtype), _unit(dtype), len(tables) - 2 - len(arrays)
 
     def call(boxes: Any, origins: Any) -> None:
@@ -131,26 +134,44 @@ def _run(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
         mine[fixed:] = [len(boxes), address(boxes), *origins]
         kernel(0, 0, address(mine), address(weights), unit)
 
-    share(work, list(tasks), threads)
+    share(work, tasks, threads)
+
+
+def _lay_out(
+    plan: Plan, shape: tuple[int, ...], strides: Sequence[Any], dtype: Any, threads: int
+) -> tuple[Any, Any, list[Any]]:
+    """The kernel's tables and weights for arrays that it reads and writes in place, and tables of boxes.
+
+    There are several for each thread, so that none waits long for another at the end.
+    """
+    route = program.walk(shape, strides, dtype.itemsize)
+    blocks = program.cached_blocks(route, _reach(plan, route), dtype.itemsize, threads)
+    boxes = program.boxes(route, blocks)
+    tasks = np.array_split(boxes, min(len(boxes), 16 * threads if threads > 1 else 1))
+    return (*program.compose(plan, route, strides, dtype), tasks)
+
+
+def _reach(plan: Plan, route: program.Walk) -> list[int]:
+    return [program.reach(plan, dim) for dim in range(route.split + 1)]
 
 
 _tables: dict[Any, Any] = {}
 
 
-def _composed(plan: Plan, route: program.Walk, strides: Sequence[Any], dtype: Any) -> Any:
-    """`program.compose`, remembered for short axes, whose stencils are themselves remembered."""
+def _remembered(plan: Plan, how: tuple[Any, ...], make: Callable[[], tuple[Any, ...]]) -> Any:
+    """What was made for a plan, kept if its axes are short, so that its stencils are themselves kept."""
     stencils = tuple(term.stencil for term in plan.terms)
     if any(each.line is not None or np.size(each.interior.weights[0]) > 4096 for each in stencils):
-        return program.compose(plan, route, strides, dtype)
+        return make()
     terms = tuple((*term[:3], id(term.stencil)) for term in plan.terms)
-    key = (plan.inputs, plan.outputs, terms, route.shape, route.split, tuple(strides), dtype)
+    key = (plan.inputs, plan.outputs, terms, *how)
     found = _tables.get(key)  # one look: another thread may clear them at any time
     if found is None:
         if len(_tables) >= 256:
             _tables.clear()
-        # The stencils are kept with the tables, so that their identities stay theirs.
-        found = _tables[key] = (stencils, *program.compose(plan, route, strides, dtype))
-    return found[1:]
+        # The stencils are kept too, so that their identities stay theirs.
+        found = _tables[key] = (stencils, make())
+    return found[1]
 
 
 def _unit(dtype: Any) -> Any:
