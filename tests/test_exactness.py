@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gridgrad.weights import fornberg, uniform_weights
+from gridgrad.formulas import fornberg, uniform_weights
 
 from .calling import TORCH, check, dtype_name, gradient, numpy
 from .exact import derivative, fractions, unit, units_off, weights

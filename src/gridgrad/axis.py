@@ -7,17 +7,20 @@ import operator
 from dataclasses import dataclass
 from typing import Any
 
+from gridgrad.boundary import ONE_SIDED, PERIODIC, Sides, resolve_periods, resolve_sides
 from gridgrad.errors import GridError, GridIndexError, GridTypeError
-from gridgrad.spacing import Library, Spacing, entries, parse
+from gridgrad.spacing import Library, Spacing, close, entries, parse
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One differentiated dim: its number of samples and its spacing."""
+    """One differentiated dim: its number of samples, their spacing, and what stands beyond its edges."""
 
     dim: int
     n: int
     spacing: Spacing
+    sides: Sides = (ONE_SIDED, ONE_SIDED)
+    period: Any = None  # in the unit of the spacing, where that is coordinates
 
 
 def resolve_dims(dim: Any, axis: Any, ndim: int) -> tuple[int, ...]:
@@ -46,41 +49,60 @@ def _one_dim(dim: Any, ndim: int) -> int:
     return number % ndim
 
 
-def resolve_edge_order(edge_order: Any) -> int:
-    """The order of accuracy at the edges; None is PyTorch's default, 1."""
-    if edge_order is None:
-        return 1
-    number = _integer(edge_order, "edge_order must be 1 or 2")
-    if number not in (1, 2):
-        raise GridError(f"edge_order must be 1 or 2, but is {number}.")
+def resolve_order(order: Any) -> int:
+    """The order of a derivative."""
+    number = _integer(order, "order must be an integer from 1 to 8")
+    if not 1 <= number <= 8:
+        raise GridError(f"order must be from 1 to 8, but is {number}.")
     return number
 
 
-def refuse_unoffered(accuracy: Any, boundary: Any, period: Any) -> None:
-    """These arguments have their place in the interface, and so far one value each."""
-    for name, given, offered in (
-        ("accuracy", accuracy, 2),
-        ("boundary", boundary, "one-sided"),
-        ("period", period, None),
-    ):
-        if given is not offered and not (type(given) is type(offered) and given == offered):
-            raise GridError(
-                f"{name}={given!r:.80} is not offered yet; the only {name} so far is {offered!r}."
-            )
+def resolve_accuracy(accuracy: Any) -> int:
+    """The order of accuracy in the interior."""
+    number = _integer(accuracy, "accuracy must be an integer from 1 to 20")
+    if not 1 <= number <= 20:
+        raise GridError(f"accuracy must be from 1 to 20, but is {number}.")
+    return number
+
+
+def resolve_edge_order(edge_order: Any, default: int = 1) -> int:
+    """The order of accuracy at the edges."""
+    if edge_order is None:
+        return default
+    number = _integer(edge_order, "edge_order must be a positive integer")
+    if not 1 <= number <= 20:
+        raise GridError(f"edge_order must be from 1 to 20, but is {number}.")
+    return number
+
+
+def resolve_side(side: Any) -> str:
+    """Where the interior's neighbours are taken from."""
+    if side not in ("center", "forward", "backward"):
+        raise GridError(f"side must be 'center', 'forward' or 'backward', but is {side!r:.80}.")
+    return str(side)
 
 
 def resolve(
-    input: Any, library: Library, dims: tuple[int, ...], spacing: Any, samples: int, why: str
+    input: Any,
+    library: Library,
+    dims: tuple[int, ...],
+    spacing: Any,
+    boundary: Any = ONE_SIDED,
+    period: Any = None,
 ) -> list[Axis]:
-    """The axes along `dims`, each of which must have at least so many `samples`."""
-    for dim in dims:
+    """The axes along `dims`."""
+    sides = resolve_sides(boundary, dims)
+    periods = resolve_periods(period, sides, dims)
+    found = []
+    for dim, entry, each, length in zip(
+        dims, entries(spacing, dims, library), sides, periods, strict=True
+    ):
         n = input.shape[dim]
-        if n < samples:
-            raise GridError(f"dim {dim} has {n} sample{'s' * (n != 1)}, but {why} needs {samples}.")
-    return [
-        Axis(dim, input.shape[dim], parse(entry, dim, input.shape[dim], library, input))
-        for dim, entry in zip(dims, entries(spacing, dims, library), strict=True)
-    ]
+        parsed = parse(entry, dim, n, library, input)
+        if each[0] == PERIODIC:
+            parsed, length = close(parsed, length, dim, n)
+        found.append(Axis(dim, n, parsed, each, length))
+    return found
 
 
 def _integer(value: Any, requirement: str) -> int:

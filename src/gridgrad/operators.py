@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from gridgrad.arrays.dispatch import library_of
-from gridgrad.axis import refuse_unoffered, resolve, resolve_dims, resolve_edge_order
+from gridgrad.axis import resolve_order
+from gridgrad.calls import Call
+from gridgrad.errors import GridTypeError
 from gridgrad.plan import gradient_plan
-from gridgrad.stencil import build
 
 A = TypeVar("A")
 
@@ -33,6 +34,7 @@ def gradient(
     accuracy: int = 2,
     boundary: Any = "one-sided",
     period: Any = None,
+    side: str = "center",
     out: Sequence[A] | None = None,
 ) -> tuple[A, ...]:
     """The derivative of sampled data along each dim, as `torch.gradient`, on every array library.
@@ -62,10 +64,11 @@ def gradient(
         The dims to differentiate along; all of them if left out. Negative ones count from the end.
     axis : optional
         The same as `dim`, for those used to NumPy.
-    edge_order : 1 or 2, optional
-        The order of accuracy at the edges, 1 if left out. An edge reads `edge_order` + 1 samples.
-    accuracy, boundary, period : optional
-        Not offered yet beyond these values.
+    edge_order : int, optional
+        The order of accuracy at the edges: 1 at accuracy 2, as in PyTorch, and else `accuracy`, if left out.
+        An edge reads `edge_order` + 1 samples.
+    accuracy, boundary, period, side : optional
+        As for `derivative`; boundaries and periods one for all dims, or a sequence with an entry for each.
     out : sequence of arrays, optional
         Where to write the results: for each an array of the input's shape and library and of the result's
         dtype, apart from the input in memory. NumPy and PyTorch only.
@@ -139,6 +142,7 @@ def gradient(
         and accuracy == 2
         and boundary == "one-sided"
         and period is None
+        and side == "center"
         and library.is_plain(x)
     ):
         if type(spacing) is list:
@@ -148,28 +152,119 @@ def gradient(
         if job is not None:
             found: tuple[A, ...] = job(x)
             return found
-    kind = library.kind(x, "input")
-    dims = resolve_dims(dim, axis, x.ndim)
-    refuse_unoffered(accuracy, boundary, period)
-    edge = resolve_edge_order(edge_order)
-    axes = resolve(x, library, dims, spacing, edge + 1, f"edge_order={edge}")
-    stencils = {each.dim: build(each, 1, accuracy, edge) for each in axes}
-    results = [
-        library.result_dtype(x, each.spacing.dtype, each.spacing.is_complex) for each in axes
-    ]
+    call = Call(
+        (x,), ("input",), dim=dim, axis=axis, spacing=spacing, accuracy=accuracy, edge_order=edge_order,
+        boundary=boundary, period=period, side=side, edges=1 if accuracy == 2 else None,
+    )  # fmt: skip
+    plan = gradient_plan([(axis.dim, call.stencil(k)) for k, axis in enumerate(call.axes)])
+    results, computes = call.types(plan)
     if out is not None:
-        given = spacing if isinstance(spacing, (list, tuple)) else [spacing]
-        read = [x, *(entry for entry in given if library.owns(entry))]
-        out = library.check_out(out, x.shape, results, read)
-    if not axes:
+        out = call.check_out(out, results)
+    if not results:
         return ()
-    computes = [
-        library.compute_dtype(result, x, kind == "integer" or not stencil.fits_single)
-        for result, stencil in zip(results, stencils.values(), strict=True)
-    ]
-    plan = gradient_plan(stencils)
     if key is not None and (made := library.job(plan, x, results, computes)):
         if len(_jobs) >= 1024:
             _jobs.clear()
         _jobs[key] = made
     return library.run(plan, (x,), results, computes, out)
+
+
+def derivative(
+    input: A,
+    *,
+    order: int = 1,
+    dim: int = -1,
+    axis: int | None = None,
+    spacing: Any = 1,
+    accuracy: int = 2,
+    edge_order: int | None = None,
+    boundary: Any = "one-sided",
+    period: Any = None,
+    side: str = "center",
+    out: A | None = None,
+) -> A:
+    """The derivative of an order along one dim.
+
+    For samples f[i] at positions x[i]: the derivative, at x[i], of the polynomial through the samples at and
+    around i. On a step h and with accuracy 2 that is, in the interior::
+
+        order=1    (f[i+1] - f[i-1]) / (2 h)
+        order=2    (f[i+1] - 2 f[i] + f[i-1]) / h**2
+        order=3    (f[i+2] - 2 f[i+1] + 2 f[i-1] - f[i-2]) / (2 h**3)
+
+    and so on: the error falls as h**accuracy, at one-sided edges as h**edge_order.
+
+    Parameters
+    ----------
+    input : array
+        As for `gradient`, with at least as many samples along the dim as the stencil spans.
+    order : int
+        1 to 8.
+    dim, axis : int
+        The dim to differentiate along, the last if left out.
+    spacing : number or 1-D array
+        As for `gradient`: a step, or coordinates.
+    accuracy : int
+        The order of accuracy in the interior. With a step even, 2 to 20 (any, for a `side`); on coordinates
+        any, 1 to 12.
+    edge_order : int, optional
+        The order of accuracy at one-sided edges; `accuracy` if left out.
+    boundary : str, number, or pair of these
+        What stands beyond the edges, on both sides or as (lower side, upper side): "one-sided", nothing, so
+        that stencils there read inner samples only; "periodic", the other end; "reflect", the samples
+        mirrored at the edge sample, as `numpy.pad` and PyTorch pad; "replicate", the edge sample (NumPy's
+        "edge"); or this number. Positions beyond are mirrored too. A number is for real steps and coordinates.
+    period : number, optional
+        For a periodic dim with coordinates, how far the first sample is from itself in the next period, in
+        the unit of the coordinates. With a step it is n times the step.
+    side : "center", "forward" or "backward"
+        Where interior stencils take their neighbours: around the sample, or from it on one side, as
+        upwind schemes do. On one side they span `order` + `accuracy` samples.
+    out : array, optional
+        Where to write the result.
+
+    Returns
+    -------
+    array
+        Like `input`, in units of the samples per unit of the spacing to the power of `order`; dtypes as for
+        `gradient`.
+
+    Raises
+    ------
+    GridError
+        As `gradient` does; for an order, accuracy or boundary that is not offered; for too few samples,
+        saying how many are needed; for one periodic side, and for a missing period.
+
+    Guarantees
+    ----------
+    A constant has derivative exactly 0 (unless a number stands beyond the edge). Uniform weights are exact
+    rationals rounded once. The stated order of accuracy holds everywhere, on any grid. Rolling the samples of
+    a periodic dim with a step rolls the result, bit for bit.
+
+    Source: B. Fornberg, Calculation of weights in finite difference formulas, SIAM Review 40 (1998), 685-691.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import gridgrad
+    >>> f = np.array([0.0, 1.0, 8.0, 27.0, 64.0])
+    >>> gridgrad.derivative(f, order=2)
+    array([ 0.,  6., 12., 18., 24.])
+    >>> angle = np.arange(8) * np.pi / 4
+    >>> slope = gridgrad.derivative(np.sin(angle), spacing=np.pi / 4, accuracy=6, boundary="periodic")
+    >>> float(abs(slope - np.cos(angle)).max()) < 0.002
+    True
+    >>> gridgrad.derivative(f, spacing=[0, 1, 2, 3, 5], accuracy=1, side="forward")[:2]
+    array([1., 7.])
+    """
+    dims = dim if axis is None else None if dim == -1 else dim
+    call = Call(
+        (input,), ("input",), dim=dims, axis=axis, spacing=spacing, accuracy=accuracy,
+        edge_order=edge_order, boundary=boundary, period=period, side=side,
+    )  # fmt: skip
+    if len(call.axes) != 1:
+        raise GridTypeError(f"dim must be one integer, but is {dim if axis is None else axis!r:.80}.")
+    plan = gradient_plan([(call.axes[0].dim, call.stencil(0, resolve_order(order)))])
+    (found,) = call.run(plan, None if out is None else (out,))
+    result: A = found
+    return result

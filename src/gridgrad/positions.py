@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gridgrad.boundary import PERIODIC, Sides
 from gridgrad.differences import difference, parts
 from gridgrad.errors import GridError, GridTypeError, NonMonotonicWarning, warn
 
@@ -85,6 +86,53 @@ class Positions:
             if not (gaps.min() > 1e-12 and gaps.max() < 1e12):
                 return False
         return True
+
+
+    def extended(self, below: int, above: int, sides: Sides, period: Any, dim: int) -> "Positions":
+        """The same with positions beyond the edges: a period away, or mirrored at the edge.
+
+        They are sums of two parts, so that nothing is rounded before differences are taken.
+        """
+        n, xp = self.parts[0].shape[0], self.xp
+
+        def pick(*indices: Any) -> tuple[Any, ...]:
+            found = tuple(xp.concat([part[index] for index in indices]) for part in self.parts)
+            return found if self.wide is None else tuple(xp.astype(x, self.wide) for x in found)
+
+        def apart(index: Any, other: Any) -> Any:
+            return difference(pick(index), pick(other))
+
+        none = apart(slice(0, n), slice(0, n))
+        if sides[0] == PERIODIC:
+            turn = self._turn(period, dim, n)
+            ends = slice(n - below, n), slice(0, above)
+            shifts = [none[:below] - turn, none, none[:above] + turn]
+            return replace(self, parts=(*pick(ends[0], slice(0, n), ends[1]), xp.concat(shifts)), made={})
+        # Mirrored at the edge: as far beyond it as the inner neighbour is inside.
+        lower, upper = slice(below, 0, -1), slice(n - 2, n - 2 - above if n - 2 - above >= 0 else None, -1)
+        first = [slice(0, 1)] * below
+        last = [slice(n - 1, n)] * above
+        shifts = [none]
+        if below:
+            shifts.insert(0, difference(pick(*first), pick(lower)))
+        if above:
+            shifts.append(difference(pick(*last), pick(upper)))
+        return replace(
+            self, parts=(*pick(*first, slice(0, n), *last), xp.concat(shifts)), made={}
+        )
+
+    def _turn(self, period: Any, dim: int, n: int) -> Any:
+        """What the coordinates grow by in a period, in their own unit."""
+        turn = period * self.unit[1] / self.unit[0]
+        if self.traced:
+            return turn
+        reach = float(self.gaps(n - 1, 0, 0, 1)[0])
+        if abs(reach) >= abs(period):
+            raise GridError(
+                f"period={abs(period):g} for dim {dim} must be longer than the coordinates reach, "
+                f"which is {abs(reach):g}."
+            )
+        return math.copysign(turn, reach)
 
 
 def _blocks(x: Any, more: int = 0) -> list[Any]:

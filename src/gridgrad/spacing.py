@@ -3,7 +3,7 @@
 import math
 import numbers
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -54,6 +54,8 @@ class Spacing:
 
     step: Any = None
     positions: Positions | None = None
+    # The same positions where their gaps are all equal, so that the step says it all but where they begin.
+    even: Positions | None = None
     dtype: Any = None  # floating coordinates of the input's library promote, as its arrays do
     is_complex: bool = False
 
@@ -155,7 +157,39 @@ def _from_values(values: Any, dim: int, n: int, library: Library, dtype: Any = N
     check_shape(values.shape, dim, n)
     positions = from_values(values, dim)
     step = common_step(positions, n)
-    return Spacing(step, None if step is not None else positions, dtype, values.dtype.kind == "c")
+    is_complex = values.dtype.kind == "c"
+    if step is not None:
+        return Spacing(step, None, positions, dtype, is_complex)
+    return Spacing(None, positions, None, dtype, is_complex)
+
+
+def close(spacing: Spacing, period: Any, dim: int, n: int) -> tuple[Spacing, Any]:
+    """The spacing of a periodic dim, with its period where coordinates need one."""
+    if period is not None:
+        if isinstance(period, np.timedelta64):
+            period = seconds(period, dim)
+        if isinstance(period, bool) or not isinstance(period, numbers.Real):
+            raise GridTypeError(f"period for dim {dim} must be a number, but is {period!r:.80}.")
+        if not 0 < abs(period) < math.inf:
+            raise GridError(f"period for dim {dim} must be finite and not zero, but is {period}.")
+        period = float(period)
+    step = spacing.step
+    if step is not None:
+        known = isinstance(step, (float, complex))
+        if period is None or not known or abs(abs(period) - abs(n * step)) <= 1e-9 * abs(period):
+            return spacing, None
+        if spacing.even is None:
+            raise GridError(
+                f"period={period:g} for dim {dim} does not fit its step: {n} samples, {step:g} apart, "
+                f"have the period {abs(n * step):g}."
+            )
+        spacing = replace(spacing, step=None, positions=spacing.even, even=None)
+    if period is None:
+        raise GridError(
+            f"period for dim {dim} is missing: on uneven coordinates it can't be told how far the last "
+            "sample is from the first."
+        )
+    return spacing, period
 
 
 def _number(value: Any, dim: int, library: Library) -> Any:

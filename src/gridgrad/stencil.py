@@ -3,16 +3,18 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from gridgrad.axis import Axis
+from gridgrad.boundary import ONE_SIDED, PERIODIC, REFLECT, Sides
 from gridgrad.caching import is_compiling, remember
 from gridgrad.errors import GridError
 from gridgrad.positions import Positions
-from gridgrad.weights import first_derivative, fornberg, uniform_weights
+from gridgrad.formulas import first_derivative, fornberg, uniform_weights
 
 # The range of single precision, without its subnormal numbers.
 _TINY, _HUGE = 1.2e-38, 3.4e38
@@ -33,6 +35,14 @@ class Row(NamedTuple):
     offsets: tuple[int, ...]
     weights: tuple[Any, ...]
     divisor: Any = 1.0
+    # Where offsets lead beyond the edges: what stands there.
+    sides: Sides | None = None
+
+    def times(self, factor: float) -> "Row":
+        """The row of so many times the derivative."""
+        if isinstance(self.weights[0], (float, int)):
+            return self._replace(divisor=self.divisor / factor)
+        return self._replace(weights=tuple(w * factor for w in self.weights))
 
     def differences(self) -> tuple[tuple[float, int, int], ...]:
         """The row as a sum of weight * (f[i + plus] - f[i + minus]), where weights are numbers.
@@ -78,65 +88,128 @@ class Stencil:
         ]
 
 
-def build(axis: Axis, order: int, accuracy: int, edge_order: int) -> Stencil:
+def build(axis: Axis, order: int, accuracy: int, edge_order: int, side: str = "center") -> Stencil:
     """The stencil of the derivative of that order along `axis`."""
     step, positions = axis.spacing.step, axis.spacing.positions
+    is_uniform = positions is None
+    offsets = _neighbours(order, accuracy, side, is_uniform, axis.dim)
+    points = order + edge_order
+    _check_samples(axis, offsets, points, order, accuracy, edge_order)
+    how = _How(order, offsets, points, axis.sides)
     if positions is not None:
-
-        def row(offsets: tuple[int, ...], start: int, stop: int) -> Row:
-            found = _row_of_positions(positions, offsets, start, stop, order)
-            if not positions.traced:
-                _check_weights(found, axis.dim, start)
-            return found
-
-        if positions.traced:
-            return _lay_out(row, axis.n, order, accuracy, edge_order)
-        key = (order, accuracy, edge_order)
-        if key not in positions.made:
-            # A long line's weights are not kept: they would be several times as large as its samples.
-            line = positions.line if axis.n > _LONG and (order, accuracy) == (1, 2) else None
-            with np.errstate(all="ignore"):
-                checked = _lay_out(row, axis.n, order, accuracy, edge_order, line is not None)
-                fits = line is not None or _fits_single(checked)
-                checked = replace(checked, fits_single=fits, line=line)
-            positions.made[key] = checked
-        made: Stencil = positions.made[key]
-        return made
+        return _from_positions(axis, positions, how, (accuracy, edge_order, side))
     if isinstance(step, (float, complex)) and not is_compiling():
-        numbered: Stencil = _from_number(step, order, accuracy, edge_order)
+        numbered: Stencil = _from_number(step, how)
         return numbered
-    return _from_step(step, _of_unit_step(order, accuracy, edge_order), order)
+    return _from_step(step, _of_unit_step(how), order)
+
+
+class _How(NamedTuple):
+    """What a stencil is to be made of, but for the spacing."""
+
+    order: int
+    offsets: tuple[int, ...]
+    points: int  # of a one-sided edge's rows
+    sides: Sides
+
+
+def _neighbours(
+    order: int, accuracy: int, side: str, is_uniform: bool, dim: int
+) -> tuple[int, ...]:
+    """The offsets that an interior sample's row reads."""
+    if is_uniform and accuracy % 2 and side == "center":
+        raise GridError(
+            f"accuracy must be even where the spacing of dim {dim} is uniform and side is 'center', "
+            f"but is {accuracy}."
+        )
+    if not is_uniform and accuracy > 12:
+        raise GridError(f"accuracy must be at most 12 on coordinates, as for dim {dim}, but is {accuracy}.")
+    if side == "forward":
+        return tuple(range(order + accuracy))
+    if side == "backward":
+        return tuple(range(1 - order - accuracy, 1))
+    # Symmetric neighbours gain an order where they stand evenly, and nothing elsewhere.
+    reach = (order + accuracy - 1) // 2 if is_uniform else (order + accuracy) // 2
+    return tuple(range(-reach, reach + 1))
+
+
+def _check_samples(
+    axis: Axis, offsets: tuple[int, ...], points: int, order: int, accuracy: int, edge_order: int
+) -> None:
+    below, above = -min(offsets), max(offsets)
+    needed, why = below + above, f"order={order} with accuracy={accuracy}"
+    if axis.sides[0] == PERIODIC or REFLECT in axis.sides:
+        needed += 1
+    reaches = (below, above)
+    edges = [r for r, kind in zip(reaches, axis.sides, strict=True) if r and kind == ONE_SIDED]
+    if edges and (found := max(points, max(edges) + points // 2)) >= needed:
+        needed, why = found, f"edge_order={edge_order}" + (f" with order={order}" if order > 1 else "")
+    if axis.n < needed:
+        raise GridError(
+            f"dim {axis.dim} has {axis.n} sample{'s' * (axis.n != 1)}, but {why} needs {needed}."
+        )
 
 
 def _lay_out(
-    row: Callable[[tuple[int, ...], int, int], Row],
-    n: int,
-    order: int,
-    accuracy: int,
-    edge_order: int,
-    later: bool = False,
+    n: Any, how: _How, row: Callable[[tuple[int, ...], int, int], Row], later: bool = False
 ) -> Stencil:
-    """Centred rows in the interior; at each edge, rows over its first `order + edge_order` samples.
+    """The interior's rows wherever their samples are, or stand beyond the edges; else one-sided ones.
 
-    The interior's is made `later` if so asked.
+    A one-sided edge's rows read as few samples as its order of accuracy needs, around their own. The
+    interior's row is made `later` if so asked.
     """
-    reach = (order - 1) // 2 + accuracy // 2
-    points = order + edge_order
-    window = range(points)
-    inner = partial(row, tuple(range(-reach, reach + 1)), reach, n - reach)
+    below, above = -min(how.offsets), max(how.offsets)
+    inner = partial(row, how.offsets, below, n - above)
+
+    def edge(i: int, first: Any, kind: Any) -> Row:
+        """The row of sample i from an edge, which is sample `first`; negative from the upper edge."""
+        if kind != ONE_SIDED:
+            return row(how.offsets, first, first + 1)._replace(sides=how.sides)
+        if i >= 0:
+            start = max(0, i - (how.points - 1) // 2) - i
+        else:
+            start = min(-1, i + (how.points - 1) // 2) - how.points + 1 - i
+        return row(tuple(range(start, start + how.points)), first, first + 1)
+
     return Stencil(
-        tuple(row(tuple(k - i for k in window), i, i + 1) for i in range(reach)),
+        tuple(edge(i, i, how.sides[0]) for i in range(below)),
         inner if later else inner(),
-        tuple(
-            row(tuple(i - k for k in reversed(window)), n - 1 - i, n - i)
-            for i in reversed(range(reach))
-        ),
+        tuple(edge(i, n + i, how.sides[1]) for i in range(-above, 0)),
     )
 
 
+def _from_positions(
+    axis: Axis, positions: Positions, how: _How, accuracies: tuple[Any, ...]
+) -> Stencil:
+    below, above = -min(how.offsets), max(how.offsets)
+    source, shift = positions, 0
+    if how.sides != (ONE_SIDED, ONE_SIDED):
+        source, shift = positions.extended(below, above, how.sides, axis.period, axis.dim), below
+
+    def row(offsets: tuple[int, ...], start: int, stop: int) -> Row:
+        found = _row_of_positions(source, offsets, start + shift, stop + shift, how.order)
+        if not positions.traced:
+            _check_weights(found, axis.dim, start)
+        return found
+
+    if positions.traced:
+        return _lay_out(axis.n, how, row)
+    key = (how, axis.period, accuracies)
+    if key not in positions.made:
+        # A long line's weights are not kept: they would be several times as large as its samples.
+        plain = shift == 0 and (how.order, how.offsets) == (1, (-1, 0, 1))
+        line = positions.line if plain and axis.n > _LONG else None
+        with np.errstate(all="ignore"):
+            found = _lay_out(axis.n, how, row, later=line is not None)
+            fits = line is not None or _fits_single(found)
+            positions.made[key] = replace(found, fits_single=fits, line=line)
+    made: Stencil = positions.made[key]
+    return made
+
+
 @remember
-def _from_number(step: Any, order: int, accuracy: int, edge_order: int) -> Stencil:
-    return _from_step(step, _of_unit_step(order, accuracy, edge_order), order)
+def _from_number(step: Any, how: _How) -> Stencil:
+    return _from_step(step, _of_unit_step(how), how.order)
 
 
 def _from_step(step: Any, unit: Stencil, order: int) -> Stencil:
@@ -146,7 +219,7 @@ def _from_step(step: Any, unit: Stencil, order: int) -> Stencil:
         weights, divisor = of_unit.weights, step**order * of_unit.divisor
         if isinstance(divisor, (float, complex)) and abs(divisor) == math.inf:
             weights, divisor = tuple(w / of_unit.divisor for w in weights), step**order
-        return Row(of_unit.offsets, weights, divisor)
+        return Row(of_unit.offsets, weights, divisor, of_unit.sides)
 
     lower, upper = tuple(map(row, unit.lower)), tuple(map(row, unit.upper))
     interior = row(unit.interior)
@@ -156,14 +229,27 @@ def _from_step(step: Any, unit: Stencil, order: int) -> Stencil:
 
 
 @remember
-def _of_unit_step(order: int, accuracy: int, edge_order: int) -> Stencil:
+def _of_unit_step(how: _How) -> Stencil:
     def row(offsets: tuple[int, ...], start: int, stop: int) -> Row:
-        weights = uniform_weights(offsets, order)
-        # The largest weight becomes 1, which leaves fewer products, and numpy.gradient's own bits.
-        largest = max(abs(weight) for weight in weights)
-        return Row(offsets, tuple(float(w / largest) for w in weights), float(1 / largest))
+        weights = uniform_weights(offsets, how.order)
+        # Integers over their common denominator, which floats hold exactly: then only the quotient of a
+        # weight is rounded. A power of two keeps them near 1, and numpy.gradient's own bits.
+        common = math.lcm(*(weight.denominator for weight in weights))
+        exponent = math.frexp(float(max(abs(weight) for weight in weights) * common))[1] - 1
+        scale = Fraction(common) / Fraction(2) ** exponent
+        return Row(offsets, tuple(float(weight * scale) for weight in weights), float(scale))
 
-    return _lay_out(row, 0, order, accuracy, edge_order)
+    return _lay_out(0, how, row)
+
+
+def scaled(stencil: Stencil, factor: float) -> Stencil:
+    """The stencil of so many times the derivative."""
+    if factor == 1:
+        return stencil
+    if stencil.line is not None:
+        stencil = replace(stencil, inner=stencil.interior, line=None)
+    rows = [tuple(row.times(factor) for row in each) for each in (stencil.lower, stencil.upper)]
+    return replace(stencil, lower=rows[0], inner=stencil.interior.times(factor), upper=rows[1])
 
 
 def _row_of_positions(

@@ -117,7 +117,8 @@ def _run(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
     else:
         kept = tuple(x.strides if here else None for x, here in zip(arrays, direct, strict=True))
         route = program.walk(shape, [each for each in kept if each], dtype.itemsize)
-        stages = Stages(arrays, count, direct, route, _reach(plan, route), dtype)
+        whole = [program.wraps(plan, dim) for dim in range(route.split + 1)]
+        stages = Stages(arrays, count, direct, route, _reach(plan, route), whole, dtype)
         tables, weights = _remembered(
             plan, (shape, kept, dtype), lambda: program.compose(plan, route, stages.strides, dtype)
         )

@@ -40,6 +40,7 @@ from gridgrad.engines.loops import (
     integers,
     line_weights,
     loop,
+    nothing,
     part,
     pointer,
     put,
@@ -63,6 +64,8 @@ def _sum(row, here, n, steps, count, minus, weights, stride, divisor, wide, plus
     """
     unit, weights = type(s)(1), pointer(weights, s)
     d, more, finite, i = unit if wide else type(s)(divisor), False, True, 0
+    if count == 0:
+        return nothing(row, n, plus, s)
     while i < count:
         found = 0
         w = w2 = w3 = w4 = unit

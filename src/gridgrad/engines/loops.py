@@ -249,6 +249,15 @@ def singles(row, base, first, last, origin, run, period, steps, weights, count, 
 
 
 @loop
+def nothing(row, n, plus, s):
+    """row = 0, or as it is if `plus`."""
+    out = pointer(row, s)
+    for j in range(0 if plus else n):
+        put(out, j, type(s)(0))
+    return True
+
+
+@loop
 def add(row, other, n, s):
     """row += other, and whether all of it is finite"""
     out, a = pointer(row, s), pointer(other, s)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gridgrad.boundary import PERIODIC, place
 from gridgrad.engines.layout import CHUNK_BYTES
 from gridgrad.engines.memory import address
 from gridgrad.plan import Plan, Term
@@ -98,11 +99,14 @@ def cached_blocks(route: Walk, reach: Sequence[int], size: int, threads: int) ->
     return blocks
 
 
-def staged_blocks(route: Walk, reach: Sequence[int]) -> list[int]:
-    """Blocks of about _BLOCK samples, wider along dims whose neighbours a block must bring along."""
+def staged_blocks(route: Walk, reach: Sequence[int], whole: Sequence[bool]) -> list[int]:
+    """Blocks of about _BLOCK samples, wider along dims whose neighbours a block must bring along.
+
+    They are as long as dims that must stay `whole`.
+    """
     shape = route.shape[: route.split + 1]
-    blocks = [1] * len(shape)
-    blocks[-1] = min(shape[-1], max(1, 1024 // route.period))
+    blocks = [n if keep else 1 for n, keep in zip(shape, whole, strict=True)]
+    blocks[-1] = max(blocks[-1], min(shape[-1], max(1, 1024 // route.period)))
     while True:
         size = math.prod(b + 2 * r for b, r in zip(blocks, reach, strict=True)) * route.period
         open_dims = [d for d, n in enumerate(shape) if blocks[d] < n]
@@ -120,6 +124,7 @@ def is_runnable(plan: Plan) -> bool:
 def _is_runnable(stencil: Stencil) -> bool:
     return all(
         isinstance(row.divisor, float)
+        and not (row.sides is not None and any(isinstance(kind, float) for kind in row.sides))
         and (isinstance(row.weights[0], float) or row.divisor == 1)
         and all(
             isinstance(w, float) or (isinstance(w, np.ndarray) and w.dtype.kind == "f")
@@ -149,6 +154,16 @@ def reach(plan: Plan, dim: int) -> int:
     )
 
 
+def wraps(plan: Plan, dim: int) -> bool:
+    """Whether a term along the dim reads the other end of it."""
+    return any(
+        row.sides is not None and row.sides[0] == PERIODIC
+        for term in plan.terms
+        if term.dim == dim
+        for row in (*term.stencil.lower, *term.stencil.upper)
+    )
+
+
 class _Tables:
     """The kernel's tables, while they grow; see `kernels` for their columns."""
 
@@ -167,8 +182,8 @@ class _Tables:
         tile, line = 0, 0
         first_rule = len(self.rules)
         varying, careful = -1, False
-        for row in stencil.lower:
-            self._add_rule(_numbers(row), stride, stencil)
+        for i, row in enumerate(stencil.lower):
+            self._add_rule(_numbers(row), stride, stencil, i, n)
         if stencil.line is not None and inside and run == 1 and route.samples < _LINES * n:
             tile, line = n, address(stencil.line)
             self.rules.append((len(self.steps), 2, _bits(1.0)))
@@ -185,8 +200,8 @@ class _Tables:
             if inside and run < _SHORT_RUN:
                 tile = route.length
             self._add_rule(stencil.interior, stride, stencil)
-        for row in stencil.upper:
-            self._add_rule(_numbers(row), stride, stencil)
+        for i, row in enumerate(stencil.upper, n - len(stencil.upper)):
+            self._add_rule(_numbers(row), stride, stencil, i, n)
         # Whether one pass makes it, and so can add it to what other terms made.
         wide = self._is_wide(stencil)
         most = max(count for _, count, _ in self.rules[first_rule:])
@@ -198,12 +213,19 @@ class _Tables:
             line, stencil.line.itemsize if line else 0,
         ])  # fmt: skip
 
-    def _add_rule(self, row: Row, stride: int, stencil: Stencil) -> None:
-        differences = row.differences()
+    def _add_rule(
+        self, row: Row, stride: int, stencil: Stencil, i: int = 0, n: int = 0
+    ) -> None:
+        """The rule of a row: the interior's, or that of sample i of n."""
         divisor = row.divisor if self._is_wide(stencil) else self.dtype.type(row.divisor)
-        self.rules.append((len(self.steps), len(differences), _bits(divisor)))
-        self.steps += [(plus * stride, minus * stride, 0) for _, plus, minus in differences]
-        self.weights += [weight for weight, _, _ in differences]
+        first = len(self.steps)
+        for weight, plus, minus in row.differences():
+            if row.sides is not None:
+                plus, minus = place(i + plus, n, row.sides) - i, place(i + minus, n, row.sides) - i
+            if plus != minus:
+                self.steps.append((plus * stride, minus * stride, 0))
+                self.weights.append(weight)
+        self.rules.append((first, len(self.steps) - first, _bits(divisor)))
 
     def _add_varying_rule(
         self, stencil: Stencil, n: int, stride: int, run: int, tiles: int
@@ -249,7 +271,8 @@ def _bits(number: Any) -> int:
 
 def _numbers(row: Row) -> Row:
     """A row for one sample, its weights as numbers."""
-    return Row(row.offsets, tuple(float(np.ravel(w)[0]) for w in row.weights), row.divisor)
+    weights = tuple(float(np.ravel(w)[0]) for w in row.weights)
+    return row._replace(weights=weights)
 
 
 def compose(

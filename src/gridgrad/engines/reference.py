@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from gridgrad.boundary import Fixed, place
 from gridgrad.differences import difference, parts, precision
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row
@@ -46,17 +47,29 @@ def _apply(term: Term, samples: tuple[Any, ...], xp: Any) -> Any:
 
     def rows(first: int, last: int, row: Row) -> Any:
         def sample(offset: int) -> tuple[Any, ...]:
-            window = slice(first + offset, last + offset)
-            index = (*(slice(None),) * term.dim, window, ...)
-            return tuple(part[index] for part in samples)
+            start, stop = first + offset, last + offset
+            if row.sides is not None:
+                start = place(start, n, row.sides)
+                if isinstance(start, Fixed):
+                    like = _window(samples[0], term.dim, first, last)
+                    parts = [xp.full_like(like, start.value)]
+                    return (*parts, *(xp.zeros_like(like) for _ in samples[1:]))
+                stop = start + 1
+            return tuple(_window(part, term.dim, start, stop) for part in samples)
+
+        def same(a: int, b: int) -> bool:
+            """Whether two offsets lead to one sample."""
+            if row.sides is None:
+                return a == b
+            return bool(place(first + a, n, row.sides) == place(first + b, n, row.sides))
 
         def along(weight: Any) -> Any:
             weight = _as_array(weight, samples[0], xp)
             return xp.reshape(weight, (-1, *(1,) * (samples[0].ndim - term.dim - 1)))
 
         if isinstance(row.weights[0], float):
-            return _divide(_sum_of_numbers(row, sample), row.divisor)
-        return _divide(_sum_of_arrays(row, sample, along, xp), row.divisor)
+            return _divide(_sum_of_numbers(row, sample, same, xp), row.divisor)
+        return _divide(_sum_of_arrays(row, sample, same, along, xp), row.divisor)
 
     return xp.concat([rows(*served) for served in term.stencil.rows(n)], axis=term.dim)
 
@@ -86,29 +99,43 @@ def _times_power(x: Any, exponent: int) -> Any:
     return x * 2.0 ** math.fmod(exponent, 64)
 
 
-def _sum_of_numbers(row: Row, sample: Callable[[int], tuple[Any, ...]]) -> Any:
-    return reduce(
-        add, (w * difference(sample(plus), sample(minus)) for w, plus, minus in row.differences())
-    )
+def _sum_of_numbers(
+    row: Row, sample: Callable[[int], tuple[Any, ...]], same: Callable[[int, int], bool], xp: Any
+) -> Any:
+    terms = [
+        w * difference(sample(plus), sample(minus))
+        for w, plus, minus in row.differences()
+        if not same(plus, minus)
+    ]
+    return reduce(add, terms) if terms else xp.zeros_like(sample(0)[0])
 
 
 def _sum_of_arrays(
-    row: Row, sample: Callable[[int], tuple[Any, ...]], along: Callable[[Any], Any], xp: Any
+    row: Row,
+    sample: Callable[[int], tuple[Any, ...]],
+    same: Callable[[int, int], bool],
+    along: Callable[[Any], Any],
+    xp: Any,
 ) -> Any:
     """Differences from the sample itself, unless it has no weight and must not be read."""
     weight = {k: along(w) for k, w in zip(row.offsets, row.weights, strict=True)}
-    other = next(k for k in row.offsets if k != 0)
+    others = [k for k in row.offsets if not same(k, 0)]
+    if not others:
+        return xp.zeros_like(sample(0)[0])
+    other = others[0]
     unread = (weight[0] == 0) & ~xp.isfinite(sample(0)[0])
     reference = tuple(
         xp.where(unread, there, here) for there, here in zip(sample(other), sample(0), strict=True)
     )
     total = 0
-    for k in row.offsets:
-        if k == 0:
-            continue
+    for k in others:
         change = difference(sample(k), reference)
         absent = weight[k] == 0
-        if k == other:
+        if same(k, other):
             absent = absent | unread
         total = total + xp.where(absent, xp.zeros_like(change), weight[k] * change)
     return total
+
+
+def _window(part: Any, dim: int, start: Any, stop: Any) -> Any:
+    return part[(*(slice(None),) * dim, slice(start, stop), ...)]

@@ -23,17 +23,18 @@ class Stages:
         direct: Sequence[bool],
         route: program.Walk,
         reach: list[int],
+        whole: Sequence[bool],
         dtype: Any,
     ) -> None:
         shape = arrays[0].shape
-        self.blocks = program.staged_blocks(route, reach)
+        self.blocks = program.staged_blocks(route, reach, whole)
         self._arrays, self._count, self._route, self._dtype = arrays, count, route, dtype
         # An input's blocks have a halo of what the stencils read beyond them.
         self._halos = [reach if k < count else [0] * len(reach) for k in range(len(arrays))]
-        whole = shape[route.split + 1 :]
+        rest = shape[route.split + 1 :]
         self._shapes = [
             None if here else
-            (*(min(b + 2 * h, n) for b, h, n in zip(self.blocks, halo, shape, strict=False)), *whole)
+            (*(min(b + 2 * h, n) for b, h, n in zip(self.blocks, halo, shape, strict=False)), *rest)
             for here, halo in zip(direct, self._halos, strict=True)
         ]  # fmt: skip
         self.strides = [

@@ -1,14 +1,49 @@
 """Finite-difference weights: exact rationals on a uniform grid, Fornberg's recursion on any other."""
 
+import operator
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
 
 from gridgrad.caching import remember
+from gridgrad.errors import GridError, GridTypeError
+
+
+def weights(offsets: Sequence[int | Fraction], order: int) -> tuple[Fraction, ...]:
+    """The exact weights w of sum_j w[j] f(x + offsets[j] h) / h**order, the derivative of that order at x.
+
+    They are the derivative of the polynomial through the samples, for which the sum is exact up to degree
+    len(offsets) - 1. `offsets` are distinct integers or fractions, in units of the step; order 0
+    interpolates. Raises `GridError` for repeated offsets and for an order that so few samples do not have.
+
+    Source: B. Fornberg, Generation of finite difference formulas on arbitrarily spaced grids,
+    Mathematics of Computation 51 (1988), 699-706.
+
+    >>> import gridgrad
+    >>> [str(w) for w in gridgrad.weights([-1, 0, 1], 2)]
+    ['1', '-2', '1']
+    >>> [str(w) for w in gridgrad.weights([0, 1, 2], 1)]
+    ['-3/2', '2', '-1/2']
+    """
+    try:
+        exact = tuple(Fraction(offset) for offset in offsets)
+        number = operator.index(order)
+    except (TypeError, ValueError) as error:
+        raise GridTypeError(
+            f"offsets must be integers or fractions and order an integer, but are {offsets!r:.80} and "
+            f"{order!r:.40}."
+        ) from error
+    if len(set(exact)) < len(exact):
+        raise GridError(f"offsets must be distinct, but are {offsets!r:.80}.")
+    if not 0 <= number < len(exact):
+        raise GridError(
+            f"order must be from 0 to {len(exact) - 1} with {len(exact)} offsets, but is {number}."
+        )
+    return uniform_weights(exact, number)
 
 
 @remember
-def uniform_weights(offsets: tuple[int, ...], order: int) -> tuple[Fraction, ...]:
+def uniform_weights(offsets: tuple[Any, ...], order: int) -> tuple[Fraction, ...]:
     """The weights w of sum_j w[j] f(x + offsets[j] h) / h**order, the derivative of that order at x.
 
     Exact rationals: the derivative at 0 of the polynomial through the samples, for which the sum is
