@@ -29,6 +29,8 @@ class Case:
     spacing: str = "step"  # or coordinates, or mixed: coordinates for the last dim only
     dims: tuple[int, ...] | None = None
     edge_order: int = 1
+    accuracy: int = 2
+    operator: str = "gradient"  # or laplacian, or divergence
     out: bool = False
     untouched: bool = False  # outputs in memory that this process has never used, whatever is kept
     peers: tuple[str, ...] = (*GRIDGRAD, *EAGER)
@@ -43,17 +45,25 @@ class Case:
         return tuple(range(len(self.shape))) if self.dims is None else self.dims
 
     @property
+    def inputs(self) -> int:
+        return len(self.differentiated) if self.operator == "divergence" else 1
+
+    @property
+    def outputs(self) -> int:
+        return len(self.differentiated) if self.operator == "gradient" else 1
+
+    @property
     def result_dtype(self) -> np.dtype[Any]:
         """The dtype of gridgrad's result for a NumPy array."""
         return np.dtype("float64" if self.dtype == "int16" else self.dtype)
 
     @property
     def input_bytes(self) -> int:
-        return self.size * np.dtype(self.dtype).itemsize
+        return self.size * np.dtype(self.dtype).itemsize * self.inputs
 
     @property
     def output_bytes(self) -> int:
-        return self.size * self.result_dtype.itemsize * len(self.differentiated)
+        return self.size * self.result_dtype.itemsize * self.outputs
 
     @property
     def described(self) -> str:
@@ -62,6 +72,8 @@ class Case:
         if len(self.shape) > 1 and len(set(self.shape)) == 1:
             shape = f"{self.shape[0]}^{len(self.shape)}"
         words = [shape, self.dtype]
+        if self.operator != "gradient":
+            words.insert(0, self.operator)
         if len(self.shape) > 1:
             dims = "all dims"
             if self.dims is not None:
@@ -69,6 +81,8 @@ class Case:
             words.append(dims)
         if self.spacing != "step":
             words.append("steps and coordinates" if self.spacing == "mixed" else self.spacing)
+        if self.accuracy != 2:
+            words.append(f"accuracy {self.accuracy}")
         if self.edge_order != 1:
             words.append(f"edge order {self.edge_order}")
         if self.layout != "contiguous":
@@ -91,6 +105,8 @@ class Data:
             self.x = _samples((*case.shape[:-1], 2 * case.shape[-1]), case.dtype)[..., ::2]
         else:
             self.x = _samples(case.shape, case.dtype)
+        if case.operator == "divergence":
+            self.x = [self.x, *(self.x[::-1].copy() for _ in range(case.inputs - 1))]
 
     @cached_property
     def spacing(self) -> list[Any]:
@@ -132,6 +148,9 @@ def _marks() -> list[Case]:
         cube("cube", peers=ALL),
         cube("cube coordinates", spacing="coordinates", peers=ALL),
         cube("cube untouched", untouched=True, peers=(*GRIDGRAD, "numpy", "torch", "jax")),
+        cube("cube accuracy 8", accuracy=8, out=True, peers=GRIDGRAD),
+        cube("laplacian", operator="laplacian", out=True, peers=(*GRIDGRAD, "numpy", "findiff")),
+        cube("divergence", operator="divergence", out=True, peers=(*GRIDGRAD, "numpy", "findiff")),
         cube("cube first", dims=(0,), out=True),
         cube("cube middle", dims=(1,), out=True),
         cube("cube last", dims=(2,), out=True),

@@ -49,7 +49,7 @@ class TestRefusals:
             (["f.npy", "--spacing", "1,2,3"], "spacing"),
             (["f.npy", "--spacing", "one"], "--spacing"),
             (["f.npy", "--spacing", "x.npy"], "x.npy"),
-            (["f.npy", "--edge-order", "3"], "edge_order"),
+            (["f.npy", "--edge-order", "0"], "edge_order"),
             (["f.npy", "--out", "g.txt"], "--out"),
             (["f.npy", "--out", "g.png"], "--out"),
             (["f.npy", "--plot", "g.npy"], "--plot"),

@@ -47,14 +47,18 @@ class Grid:
     order: int
     accuracy: int
     edge_order: int
+    is_uniform: bool
 
     def window(self, i: int) -> range:
         """The samples that the derivative at sample i reads."""
-        n, reach = len(self.x), (self.order - 1) // 2 + self.accuracy // 2
-        points = self.order + self.edge_order
+        n, points = len(self.x), self.order + self.edge_order
+        reach = (self.order + self.accuracy - self.is_uniform) // 2
+        if reach <= i < n - reach:
+            return range(i - reach, i + reach + 1)
         if i < reach:
-            return range(points)
-        return range(n - points, n) if i >= n - reach else range(i - reach, i + reach + 1)
+            return range(max(0, i - (points - 1) // 2), n)[:points]
+        last = min(n - 1, i + (points - 1) // 2)
+        return range(last - points + 1, last + 1)
 
     def weights(self, i: int) -> dict[int, Fraction]:
         window = self.window(i)
@@ -289,17 +293,19 @@ def rounded(values: Any, dtype: Any) -> Any:
 def axis_of(entry: Any, dim: int, n: int) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", gridgrad.NonMonotonicWarning)
-        (found,) = resolve(np.empty((1,) * dim + (n,)), NumPy(), (dim,), [entry], 1, "a derivative")
+        (found,) = resolve(np.empty((1,) * dim + (n,)), NumPy(), (dim,), [entry])
     return found
 
 
 def a_stencil(entry: Any, dim: int, n: int, order: int, accuracy: int, edge_order: int):
     """The stencil that an operator would build, and the grid that it stands for."""
-    stencil = build(axis_of(entry, dim, n), order, accuracy, edge_order)
+    axis = axis_of(entry, dim, n)
+    stencil = build(axis, order, accuracy, edge_order)
+    is_uniform = axis.spacing.positions is None
     if np.ndim(entry):
-        return stencil, Grid(fractions(entry), order, accuracy, edge_order)
+        return stencil, Grid(fractions(entry), order, accuracy, edge_order, is_uniform)
     step = Fraction(float(entry))
-    return stencil, Grid([k * step for k in range(n)], order, accuracy, edge_order)
+    return stencil, Grid([k * step for k in range(n)], order, accuracy, edge_order, is_uniform)
 
 
 SPACINGS = ["one", "step", "numpy step", "even", "uneven", "integers", "falling", "turning", "f4"]
@@ -330,11 +336,11 @@ def orders_for(n: int, wide: bool) -> list[tuple[int, int, int]]:
     """The (order, accuracy, edge_order) whose stencils n samples have room for."""
     found = []
     for order in range(1, 5 if wide else 2):
-        for accuracy in range(2, 9) if wide else [2]:
-            reach = (order - 1) // 2 + accuracy // 2
+        for accuracy in range(2, 9, 2) if wide else [2]:
+            reach = (order + accuracy) // 2 if wide else 1
             for edge_order in {1, 2, accuracy}:
-                # The reference engine needs a sample to be in its own window.
-                if reach <= order + edge_order <= n and n >= 2 * reach:
+                points = order + edge_order
+                if n >= max(2 * reach, points, reach + points // 2):
                     found.append((order, accuracy, edge_order))
     return found
 

@@ -71,7 +71,9 @@ def _pair(entry: Any, dim: int) -> Sides:
 
 
 def _is_one(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, numbers.Real) and not isinstance(value, bool))
+    return isinstance(value, str) or (
+        isinstance(value, numbers.Real) and not isinstance(value, bool)
+    )
 
 
 def _side(value: Any) -> Any:
@@ -102,7 +104,9 @@ def resolve_periods(period: Any, sides: Sequence[Sides], dims: tuple[int, ...]) 
             f"but has {len(periods)}."
         )
     if not isinstance(period, (tuple, list)) and any(each[0] == PERIODIC for each in sides):
-        periods = [p if each[0] == PERIODIC else None for p, each in zip(periods, sides, strict=True)]
+        periods = [
+            p if each[0] == PERIODIC else None for p, each in zip(periods, sides, strict=True)
+        ]
     for entry, each, dim in zip(periods, sides, dims, strict=True):
         if entry is not None and each[0] != PERIODIC:
             raise GridError(f"period={entry!r:.80} is given for dim {dim}, which is not periodic.")

@@ -79,7 +79,8 @@ class Call:
             ]
             result = reduce(library.promote, dtypes) if len(dtypes) > 1 else dtypes[0]
             wide = any(
-                self.kinds[term.input] == "integer" or not term.stencil.fits_single for term in terms
+                self.kinds[term.input] == "integer" or not term.stencil.fits_single
+                for term in terms
             )
             results.append(result)
             computes.append(library.compute_dtype(result, self.inputs[0], wide))

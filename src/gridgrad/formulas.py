@@ -39,7 +39,8 @@ def weights(offsets: Sequence[int | Fraction], order: int) -> tuple[Fraction, ..
         raise GridError(
             f"order must be from 0 to {len(exact) - 1} with {len(exact)} offsets, but is {number}."
         )
-    return uniform_weights(exact, number)
+    found: tuple[Fraction, ...] = uniform_weights(exact, number)
+    return found
 
 
 @remember

@@ -28,7 +28,8 @@ def derivative_matrix(
 
     `n_or_coordinates` is the number of samples, on the step `spacing`, or their 1-D coordinates. All else is
     as for `derivative`; a number beyond an edge must be 0, since a matrix adds nothing. Returns an n x n
-    `scipy.sparse.csr_array` of float64 (complex128 for complex coordinates). Needs SciPy.
+    `scipy.sparse.csr_array` of float64 (complex128 for complex coordinates). Needs SciPy, which
+    `pip install 'gridgrad[matrices]'` brings.
 
     >>> import gridgrad
     >>> print(gridgrad.derivative_matrix(4, order=2, boundary="periodic").toarray())
@@ -156,5 +157,7 @@ def _sparse() -> Any:
     try:
         import scipy.sparse
     except ImportError as error:
-        raise ImportError("matrices need SciPy; pip install scipy brings it.") from error
+        raise ImportError(
+            "matrices need SciPy; pip install 'gridgrad[matrices]' brings it."
+        ) from error
     return scipy.sparse

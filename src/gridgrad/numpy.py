@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from gridgrad.errors import GridError
 from gridgrad.operators import gradient as _gradient
 
 
@@ -26,6 +27,8 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
            [2., 5.]]), array([[1., 1.],
            [4., 4.]]))
     """
+    if edge_order not in (1, 2):
+        raise GridError(f"edge_order must be 1 or 2, as in NumPy, but is {edge_order!r:.40}.")
     f = np.asanyarray(f)
     axes = tuple(range(f.ndim)) if axis is None else normalize_axis_tuple(axis, f.ndim)
     if len(varargs) not in (0, len(axes)) and not (len(varargs) == 1 and np.ndim(varargs[0]) == 0):

@@ -156,7 +156,7 @@ def gradient(
         (x,), ("input",), dim=dim, axis=axis, spacing=spacing, accuracy=accuracy, edge_order=edge_order,
         boundary=boundary, period=period, side=side, edges=1 if accuracy == 2 else None,
     )  # fmt: skip
-    plan = gradient_plan([(axis.dim, call.stencil(k)) for k, axis in enumerate(call.axes)])
+    plan = gradient_plan({each.dim: call.stencil(k) for k, each in enumerate(call.axes)})
     results, computes = call.types(plan)
     if out is not None:
         out = call.check_out(out, results)
@@ -202,7 +202,7 @@ def derivative(
         1 to 8.
     dim, axis : int
         The dim to differentiate along, the last if left out.
-    spacing : number or 1-D array
+    spacing : number, 1-D array or list
         As for `gradient`: a step, or coordinates.
     accuracy : int
         The order of accuracy in the interior. With a step even, 2 to 20 (any, for a `side`); on coordinates
@@ -213,7 +213,7 @@ def derivative(
         What stands beyond the edges, on both sides or as (lower side, upper side): "one-sided", nothing, so
         that stencils there read inner samples only; "periodic", the other end; "reflect", the samples
         mirrored at the edge sample, as `numpy.pad` and PyTorch pad; "replicate", the edge sample (NumPy's
-        "edge"); or this number. Positions beyond are mirrored too. A number is for real steps and coordinates.
+        "edge"); or this number. Positions beyond the edge are mirrored too.
     period : number, optional
         For a periodic dim with coordinates, how far the first sample is from itself in the next period, in
         the unit of the coordinates. With a step it is n times the step.
@@ -258,13 +258,17 @@ def derivative(
     array([1., 7.])
     """
     dims = dim if axis is None else None if dim == -1 else dim
+    if isinstance(spacing, (list, tuple)) and len(spacing) != 1:
+        spacing = (spacing,)  # the coordinates of the only dim
     call = Call(
         (input,), ("input",), dim=dims, axis=axis, spacing=spacing, accuracy=accuracy,
         edge_order=edge_order, boundary=boundary, period=period, side=side,
     )  # fmt: skip
     if len(call.axes) != 1:
-        raise GridTypeError(f"dim must be one integer, but is {dim if axis is None else axis!r:.80}.")
-    plan = gradient_plan([(call.axes[0].dim, call.stencil(0, resolve_order(order)))])
+        raise GridTypeError(
+            f"dim must be one integer, but is {dim if axis is None else axis!r:.80}."
+        )
+    plan = gradient_plan({call.axes[0].dim: call.stencil(0, resolve_order(order))})
     (found,) = call.run(plan, None if out is None else (out,))
     result: A = found
     return result

@@ -34,7 +34,7 @@ class Plan:
         return Plan(self.inputs, len(place), tuple(terms))
 
 
-def gradient_plan(stencils: Sequence[tuple[int, Stencil]]) -> Plan:
-    """One input; for each dim and stencil an output, its derivative along that dim."""
-    terms = (Term(k, 0, dim, stencil) for k, (dim, stencil) in enumerate(stencils))
+def gradient_plan(stencils: dict[int, Stencil]) -> Plan:
+    """One input; for each dim an output, its derivative along that dim."""
+    terms = (Term(k, 0, dim, stencil) for k, (dim, stencil) in enumerate(stencils.items()))
     return Plan(1, len(stencils), tuple(terms))

@@ -87,7 +87,6 @@ class Positions:
                 return False
         return True
 
-
     def extended(self, below: int, above: int, sides: Sides, period: Any, dim: int) -> "Positions":
         """The same with positions beyond the edges: a period away, or mirrored at the edge.
 
@@ -107,9 +106,14 @@ class Positions:
             turn = self._turn(period, dim, n)
             ends = slice(n - below, n), slice(0, above)
             shifts = [none[:below] - turn, none, none[:above] + turn]
-            return replace(self, parts=(*pick(ends[0], slice(0, n), ends[1]), xp.concat(shifts)), made={})
+            return replace(
+                self, parts=(*pick(ends[0], slice(0, n), ends[1]), xp.concat(shifts)), made={}
+            )
         # Mirrored at the edge: as far beyond it as the inner neighbour is inside.
-        lower, upper = slice(below, 0, -1), slice(n - 2, n - 2 - above if n - 2 - above >= 0 else None, -1)
+        lower, upper = (
+            slice(below, 0, -1),
+            slice(n - 2, n - 2 - above if n - 2 - above >= 0 else None, -1),
+        )
         first = [slice(0, 1)] * below
         last = [slice(n - 1, n)] * above
         shifts = [none]
@@ -117,9 +121,7 @@ class Positions:
             shifts.insert(0, difference(pick(*first), pick(lower)))
         if above:
             shifts.append(difference(pick(*last), pick(upper)))
-        return replace(
-            self, parts=(*pick(*first, slice(0, n), *last), xp.concat(shifts)), made={}
-        )
+        return replace(self, parts=(*pick(*first, slice(0, n), *last), xp.concat(shifts)), made={})
 
     def _turn(self, period: Any, dim: int, n: int) -> Any:
         """What the coordinates grow by in a period, in their own unit."""

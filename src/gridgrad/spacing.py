@@ -170,9 +170,9 @@ def close(spacing: Spacing, period: Any, dim: int, n: int) -> tuple[Spacing, Any
             period = seconds(period, dim)
         if isinstance(period, bool) or not isinstance(period, numbers.Real):
             raise GridTypeError(f"period for dim {dim} must be a number, but is {period!r:.80}.")
+        period = float(period)
         if not 0 < abs(period) < math.inf:
             raise GridError(f"period for dim {dim} must be finite and not zero, but is {period}.")
-        period = float(period)
     step = spacing.step
     if step is not None:
         known = isinstance(step, (float, complex))

@@ -1,7 +1,7 @@
 """Stencils: which neighbours the derivative at a sample reads, and their weights."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial, reduce
@@ -13,8 +13,8 @@ from gridgrad.axis import Axis
 from gridgrad.boundary import ONE_SIDED, PERIODIC, REFLECT, Sides
 from gridgrad.caching import is_compiling, remember
 from gridgrad.errors import GridError
-from gridgrad.positions import Positions
 from gridgrad.formulas import first_derivative, fornberg, uniform_weights
+from gridgrad.positions import Positions
 
 # The range of single precision, without its subnormal numbers.
 _TINY, _HUGE = 1.2e-38, 3.4e38
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     """
 
     offsets: tuple[int, ...]
-    weights: tuple[Any, ...]
+    weights: Sequence[Any]
     divisor: Any = 1.0
     # Where offsets lead beyond the edges: what stands there.
     sides: Sides | None = None
@@ -62,21 +62,32 @@ class Row(NamedTuple):
         return tuple((w, a, b) if w > 0 else (-w, b, a) for w, a, b in pairs)
 
 
+class Later(Sequence[Any]):
+    """Weights that are made when they are first asked for."""
+
+    def __init__(self, row: Callable[[], Row], count: int) -> None:
+        self._row, self._count = row, count
+        self._made: Sequence[Any] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, k: Any) -> Any:
+        if self._made is None:
+            self._made = self._row().weights
+        return self._made[k]
+
+
 @dataclass(frozen=True)
 class Stencil:
     """The rows of one dim's derivative, from the lower edge to the upper."""
 
     lower: tuple[Row, ...]
-    # The interior's row, or what makes it when it is asked for.
-    inner: Row | Callable[[], Row]
+    interior: Row
     upper: tuple[Row, ...]
     fits_single: bool = True  # whether weights and divisors are in the range of single precision
     # The coordinates, if an engine may make the weights of an interior sample from its two neighbours'.
     line: Any = None
-
-    @property
-    def interior(self) -> Row:
-        return self.inner if isinstance(self.inner, Row) else self.inner()
 
     def rows(self, n: int) -> list[tuple[int, int, Row]]:
         """The rows that serve n samples, as (first sample, one past the last, row)."""
@@ -101,7 +112,7 @@ def build(axis: Axis, order: int, accuracy: int, edge_order: int, side: str = "c
     if isinstance(step, (float, complex)) and not is_compiling():
         numbered: Stencil = _from_number(step, how)
         return numbered
-    return _from_step(step, _of_unit_step(how), order)
+    return _from_step(step, _of_unit_step(*how), order)
 
 
 class _How(NamedTuple):
@@ -123,7 +134,9 @@ def _neighbours(
             f"but is {accuracy}."
         )
     if not is_uniform and accuracy > 12:
-        raise GridError(f"accuracy must be at most 12 on coordinates, as for dim {dim}, but is {accuracy}.")
+        raise GridError(
+            f"accuracy must be at most 12 on coordinates, as for dim {dim}, but is {accuracy}."
+        )
     if side == "forward":
         return tuple(range(order + accuracy))
     if side == "backward":
@@ -143,7 +156,10 @@ def _check_samples(
     reaches = (below, above)
     edges = [r for r, kind in zip(reaches, axis.sides, strict=True) if r and kind == ONE_SIDED]
     if edges and (found := max(points, max(edges) + points // 2)) >= needed:
-        needed, why = found, f"edge_order={edge_order}" + (f" with order={order}" if order > 1 else "")
+        needed, why = (
+            found,
+            f"edge_order={edge_order}" + (f" with order={order}" if order > 1 else ""),
+        )
     if axis.n < needed:
         raise GridError(
             f"dim {axis.dim} has {axis.n} sample{'s' * (axis.n != 1)}, but {why} needs {needed}."
@@ -173,7 +189,7 @@ def _lay_out(
 
     return Stencil(
         tuple(edge(i, i, how.sides[0]) for i in range(below)),
-        inner if later else inner(),
+        Row(how.offsets, Later(inner, len(how.offsets))) if later else inner(),
         tuple(edge(i, n + i, how.sides[1]) for i in range(-above, 0)),
     )
 
@@ -209,7 +225,7 @@ def _from_positions(
 
 @remember
 def _from_number(step: Any, how: _How) -> Stencil:
-    return _from_step(step, _of_unit_step(how), how.order)
+    return _from_step(step, _of_unit_step(*how), how.order)
 
 
 def _from_step(step: Any, unit: Stencil, order: int) -> Stencil:
@@ -229,13 +245,18 @@ def _from_step(step: Any, unit: Stencil, order: int) -> Stencil:
 
 
 @remember
-def _of_unit_step(how: _How) -> Stencil:
+def _of_unit_step(order: int, offsets: tuple[int, ...], points: int, sides: Sides) -> Stencil:
+    how = _How(order, offsets, points, sides)
+
     def row(offsets: tuple[int, ...], start: int, stop: int) -> Row:
         weights = uniform_weights(offsets, how.order)
-        # Integers over their common denominator, which floats hold exactly: then only the quotient of a
-        # weight is rounded. A power of two keeps them near 1, and numpy.gradient's own bits.
+        # Integers over their common denominator, where floats hold them exactly: then only the quotient
+        # of a weight is rounded. A power of two keeps them near 1, and numpy.gradient's own bits.
         common = math.lcm(*(weight.denominator for weight in weights))
-        exponent = math.frexp(float(max(abs(weight) for weight in weights) * common))[1] - 1
+        largest = max(abs(weight) for weight in weights)
+        if largest * common > 2**53 or common > 2**53:
+            common = 1
+        exponent = math.frexp(float(largest * common))[1] - 1
         scale = Fraction(common) / Fraction(2) ** exponent
         return Row(offsets, tuple(float(weight * scale) for weight in weights), float(scale))
 
@@ -246,10 +267,9 @@ def scaled(stencil: Stencil, factor: float) -> Stencil:
     """The stencil of so many times the derivative."""
     if factor == 1:
         return stencil
-    if stencil.line is not None:
-        stencil = replace(stencil, inner=stencil.interior, line=None)
     rows = [tuple(row.times(factor) for row in each) for each in (stencil.lower, stencil.upper)]
-    return replace(stencil, lower=rows[0], inner=stencil.interior.times(factor), upper=rows[1])
+    interior = stencil.interior.times(factor)
+    return replace(stencil, lower=rows[0], interior=interior, upper=rows[1], line=None)
 
 
 def _row_of_positions(

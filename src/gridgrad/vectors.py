@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from gridgrad.calls import Call
 from gridgrad.errors import GridError, GridTypeError
-from gridgrad.plan import Plan, Term, gradient_plan
+from gridgrad.plan import Plan, Term
 
 A = TypeVar("A")
 
@@ -43,7 +43,8 @@ def laplacian(
     )  # fmt: skip
     _need(call.axes, 1, "dims")
     terms = tuple(Term(0, 0, each.dim, call.stencil(k, 2)) for k, each in enumerate(call.axes))
-    return _only(call, Plan(1, 1, terms), out)
+    found: A = _only(call, Plan(1, 1, terms), out)
+    return found
 
 
 def divergence(
@@ -76,7 +77,8 @@ def divergence(
         components, spacing, dim, axis, accuracy, edge_order, boundary, period, "a divergence"
     )
     terms = tuple(Term(0, k, each.dim, call.stencil(k)) for k, each in enumerate(call.axes))
-    return _only(call, Plan(len(terms), 1, terms), out)
+    found: A = _only(call, Plan(len(terms), 1, terms), out)
+    return found
 
 
 def curl(
@@ -204,7 +206,8 @@ def hessian(
     # The second derivatives, and the first that mixed ones are made from, in one sweep.
     stencils = [(dims[k], call.stencil(k, 2)) for k in range(count)]
     stencils += [(dims[k], call.stencil(k)) for k in range(1, count)]
-    found = call.run(gradient_plan(stencils))
+    terms = tuple(Term(k, 0, along, stencil) for k, (along, stencil) in enumerate(stencils))
+    found = call.run(Plan(1, len(terms), terms))
     table: dict[tuple[int, int], A] = {(k, k): found[k] for k in range(count)}
     if count > 1:
         firsts = found[count:]
@@ -212,9 +215,7 @@ def hessian(
             firsts, ["input"] * len(firsts), dim=dims, spacing=spacing, **how,
         )  # fmt: skip
         pairs = [(i, j) for j in range(1, count) for i in range(j)]
-        terms = tuple(
-            Term(k, j - 1, dims[i], mixed.stencil(i)) for k, (i, j) in enumerate(pairs)
-        )
+        terms = tuple(Term(k, j - 1, dims[i], mixed.stencil(i)) for k, (i, j) in enumerate(pairs))
         seconds = mixed.run(Plan(len(firsts), len(pairs), terms))
         for (i, j), value in zip(pairs, seconds, strict=True):
             table[i, j] = table[j, i] = value
@@ -254,7 +255,9 @@ def directional_derivative(
         isinstance(each, numbers.Real) and math.isfinite(each) for each in direction
     )
     if not numbers_only:
-        raise GridTypeError(f"direction must be a sequence of real numbers, but is {direction!r:.80}.")
+        raise GridTypeError(
+            f"direction must be a sequence of real numbers, but is {direction!r:.80}."
+        )
     if len(direction) != len(call.axes):
         raise GridError(
             f"direction must have a number for each of the {len(call.axes)} differentiated dims, "
@@ -267,7 +270,8 @@ def directional_derivative(
     )
     if not terms:
         raise GridError("direction must not be zero in every dim.")
-    return _only(call, Plan(1, 1, terms), out)
+    found: A = _only(call, Plan(1, 1, terms), out)
+    return found
 
 
 def _only(call: Call, plan: Plan, out: Any) -> Any:

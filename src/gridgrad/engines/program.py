@@ -213,9 +213,7 @@ class _Tables:
             line, stencil.line.itemsize if line else 0,
         ])  # fmt: skip
 
-    def _add_rule(
-        self, row: Row, stride: int, stencil: Stencil, i: int = 0, n: int = 0
-    ) -> None:
+    def _add_rule(self, row: Row, stride: int, stencil: Stencil, i: int = 0, n: int = 0) -> None:
         """The rule of a row: the interior's, or that of sample i of n."""
         divisor = row.divisor if self._is_wide(stencil) else self.dtype.type(row.divisor)
         first = len(self.steps)
