@@ -126,9 +126,10 @@ def page() -> str:
             parts += [f"{grid.capitalize()} grid, {boundary} boundary:", _table(head, rows)]
     parts += [
         "## Digits kept",
-        "Single precision. *300 + x*: the largest error of the slope, which is 1, of float32 samples 300 + x at "
-        "a step of 0.013, against the slopes of the same samples in double precision. *Constant*: the largest "
-        "derivative of samples that are all 300.1, which should be 0, on uneven coordinates and at accuracy 8.",
+        "Single precision. *300 + x*: the largest error of the slope, which is 1, of float32 samples 300 + x "
+        "at a step of 0.013, against the slopes of the same samples in double precision. *Constant*: the "
+        "largest derivative of samples that are all 300.1, which should be 0, on uneven coordinates and at "
+        "accuracy 8.",
         _table(["", "300 + x", "constant, uneven", "constant, accuracy 8"], _offset_rows()),
     ]
     return "\n\n".join(parts) + "\n"

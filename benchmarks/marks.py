@@ -93,11 +93,20 @@ MARKS = (
     Mark("256^3 float32, first dim, preallocated", _FLOOR, True, 1.4, _X, _floor("cube first")),
     Mark("256^3 float32, middle dim, preallocated", _FLOOR, True, 1.4, _X, _floor("cube middle")),
     Mark("256^3 float32, last dim, preallocated", _FLOOR, True, 1.4, _X, _floor("cube last")),
-    Mark(f"{_CUBE}, preallocated, accuracy 8", "time over that of accuracy 2", True, 1.6, _X, _own("cube accuracy 8", "cube out")),
-    Mark("laplacian of 256^3 float32, preallocated", _FLOOR, True, 1.5, _X, _floor("laplacian")),
-    Mark("laplacian of 256^3 float32", "faster than numpy.gradient twice", False, 8, _X, _rival("laplacian", "numpy")),
-    Mark("laplacian of 256^3 float32", "faster than findiff", False, 8, _X, _rival("laplacian", "findiff")),
-    Mark("divergence of 3 components, 256^3 float32, preallocated", _FLOOR, True, 1.4, _X, _floor("divergence")),
+    Mark(
+        f"{_CUBE}, preallocated, accuracy 8", "time over that of accuracy 2", True, 1.6, _X,
+        _own("cube accuracy 8", "cube out"),
+    ),
+    Mark(f"laplacian, {_CUBE}, preallocated", _FLOOR, True, 1.5, _X, _floor("laplacian")),
+    Mark(
+        f"laplacian, {_CUBE}, preallocated", "faster than numpy.gradient twice", False, 8, _X,
+        _rival("laplacian", "numpy"),
+    ),
+    Mark(
+        f"laplacian, {_CUBE}, preallocated", "faster than findiff", False, 8, _X,
+        _rival("laplacian", "findiff"),
+    ),
+    Mark(f"divergence, {_CUBE}, preallocated", _FLOOR, True, 1.4, _X, _floor("divergence")),
     Mark(
         "4096^2 float32, transposed", "time over the contiguous one's", True, 1.5, _X,
         _own("square transposed", "square"),

@@ -75,7 +75,7 @@ def gradient(
     ] = None,
     edge_order: Annotated[
         int | None,
-        typer.Option(metavar="1|2", help="The order of accuracy at the edges. Default: 1."),
+        typer.Option(metavar="N", help="The order of accuracy at the edges. Default: 1."),
     ] = None,
     var: Annotated[
         str | None,
