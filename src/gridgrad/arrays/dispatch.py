@@ -31,9 +31,9 @@ def _find(x: Any, name: str) -> Standard:
         import torch  # it is loaded: its class is in hand
 
         if isinstance(x, torch.Tensor):
-            from gridgrad.arrays.torch import Torch
+            from gridgrad.arrays.torch import Torch, Traced
 
-            return Torch()
+            return Traced() if is_compiling() else Torch()
     if array_api_compat.is_array_api_obj(x):
         return Standard(array_api_compat.array_namespace(x))
     hint = "; numpy.asarray makes one of it" if isinstance(x, (list, tuple, int, float)) else ""

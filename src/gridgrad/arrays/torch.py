@@ -98,8 +98,7 @@ class Torch(Standard):
     def is_plain(self, x: Any) -> bool:
         # Asked at every call, so each question is the cheapest that does.
         return (
-            not torch.compiler.is_dynamo_compiling()
-            and type(x) is torch.Tensor
+            type(x) is torch.Tensor
             and not x.requires_grad
             and x.is_cpu
             and x.layout is torch.strided
@@ -153,6 +152,13 @@ class Torch(Standard):
                 torch.autograd.graph.increment_version(out)
                 return tuple(out)
         return super().run(plan, inputs, results, computes, out)
+
+
+class Traced(Torch):
+    """PyTorch while its compiler reads this code."""
+
+    def is_plain(self, x: Any) -> bool:
+        return False
 
 
 _NUMPY = {

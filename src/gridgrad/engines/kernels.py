@@ -57,20 +57,21 @@ ROOM = 2.0**-10
 
 
 @part
-def _sum(row, here, n, steps, count, minus, weights, stride, divisor, wide, plus, s):
+def _sum(row, here, n, steps, count, most, minus, weights, stride, divisor, wide, plus, s):
     """row = the sum of weights[i stride] (f[+] - f[-]) / divisor, and + row if `plus`.
 
-    Only what has a weight is read.
+    Only what has a weight is read. At `most` so many steps are taken at a time, 2 or 4.
     """
-    unit, weights = type(s)(1), pointer(weights, s)
-    d, more, finite, i = unit if wide else type(s)(divisor), False, True, 0
     if count == 0:
         return nothing(row, n, plus, s)
+    unit, weights = type(s)(1), pointer(weights, s)
+    divides = divisor != 1
+    once, finite, i = count <= 4 and not wide, True, 0
     while i < count:
-        found = 0
+        stop, found, more = min(i + most, count), 0, plus or i > 0
         w = w2 = w3 = w4 = unit
         p = p2 = p3 = p4 = m = m2 = m3 = m4 = 0
-        while i < count and found < 4:
+        while i < stop:
             weight = read(weights, i * stride)
             ahead = read(steps, STEP_COLUMNS * i + PLUS)
             behind = read(steps, STEP_COLUMNS * i + minus)
@@ -86,15 +87,14 @@ def _sum(row, here, n, steps, count, minus, weights, stride, divisor, wide, plus
             else:
                 w4, p4, m4 = weight, ahead, behind
             found += 1
-        while i < count and read(weights, i * stride) == 0:
-            i += 1
-        ends = i == count
-        finite = differences(
-            row, here, n, found, p, m, p2, m2, p3, m3, p4, m4, w, w2, w3, w4, d if ends else unit, more,
-            plus and ends, s,
-        )  # fmt: skip
-        more = True
-    return divide(row, n, divisor, s) if wide else finite
+        if found:
+            finite = differences(
+                row, here, n, found, p, m, p2, m2, p3, m3, p4, m4, w, w2, w3, w4, once and divides,
+                type(s)(divisor), more, s,
+            )  # fmt: skip
+        elif not more:
+            nothing(row, n, False, s)
+    return finite if once or not divides else divide(row, n, divisor, s)
 
 
 @loop
@@ -118,13 +118,13 @@ def _sample(row, here, n, i, term, rules, steps, weights, size, plus, s):
     rule = integers(rules + 8 * RULE_COLUMNS * number)
     divisor = read(pointer(rules + 8 * (RULE_COLUMNS * number + DIVISOR), 1.0), 0)
     k, count = read(rule, FIRST), read(rule, COUNT)
-    place, stride, minus = weights + k * size, 1, MINUS
+    place, stride, minus, most = weights + k * size, 1, MINUS, 4
     if varying >= 0 and lower <= i < samples - upper:
-        place, stride = weights + (varying + i) * size, samples
+        place, stride, most = weights + (varying + i) * size, samples, 2
         if read(term, CAREFUL) and read(pointer(place, s), count * stride) == 0:
             place, k, count, minus = place + stride * size, k + 1, count - 1, OTHER
     return _sum(
-        row, here, n, integers(steps + 8 * STEP_COLUMNS * k), count, minus, place, stride, divisor,
+        row, here, n, integers(steps + 8 * STEP_COLUMNS * k), count, most, minus, place, stride, divisor,
         read(term, WIDE), plus, s,
     )  # fmt: skip
 

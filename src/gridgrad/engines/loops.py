@@ -115,11 +115,11 @@ def integers(address):
 
 @loop
 def differences(
-    row, here, n, count, p, m, p2, m2, p3, m3, p4, m4, w, w2, w3, w4, d, more, plus, s
+    row, here, n, count, p, m, p2, m2, p3, m3, p4, m4, w, w2, w3, w4, divides, d, plus, s
 ):  # fmt: skip
-    """row = (w (f[p] - f[m]) + ...) / d, of `count` such differences, 1 to 4 of them.
+    """row = w (f[p] - f[m]) + ..., of `count` such differences, 1 to 4 of them; / d, if it `divides`.
 
-    If `more`, they go on with the sum that the row holds; if `plus`, they are added to it when divided.
+    If `plus`, they are added to the row.
     """
     out, a, f = pointer(row, s), pointer(here + p, s), pointer(here + m, s)
     b, g = pointer(here + p2, s), pointer(here + m2, s)
@@ -127,15 +127,15 @@ def differences(
     e, i = pointer(here + p4, s), pointer(here + m4, s)
     odd = False
     for j in range(n):
-        value = read(a, j) * s - read(f, j) * s
-        value = fma(w, value, get(out, j)) if more else w * value
+        value = w * (read(a, j) * s - read(f, j) * s)
         if count > 1:
             value = fma(w2, read(b, j) * s - read(g, j) * s, value)
         if count > 2:
             value = fma(w3, read(c, j) * s - read(h, j) * s, value)
         if count > 3:
             value = fma(w4, read(e, j) * s - read(i, j) * s, value)
-        value /= d
+        if divides:
+            value /= d
         if plus:
             value += get(out, j)
         put(out, j, value)
@@ -199,7 +199,7 @@ def line_weights(before, own, line, size, n, s):
 def varying_two(row, here, n, p, p2, w, w2, own, other, more, s):
     """row = w[j] (f[p] - f[0]) + w2[j] (f[p2] - f[0]); `w` and `w2` are addresses.
 
-    If `more`, they go on with the sum that the row holds. Where a weight is 0 the sample must not be read:
+    If `more`, they are added to the row. Where a weight is 0 the sample must not be read:
     if some are, the weights of the sample itself begin at `own`, for which f[other] stands in; else that
     is 0.
     """
@@ -218,8 +218,9 @@ def varying_two(row, here, n, p, p2, w, w2, own, other, more, s):
         if careful:
             change = zero if v1 == 0 or (swapped and first) else change
             change2 = zero if v2 == 0 else change2
-        value = fma(v1, change, get(out, j)) if more else v1 * change
-        value = fma(v2, change2, value)
+        value = fma(v2, change2, v1 * change)
+        if more:
+            value += get(out, j)
         put(out, j, value)
         odd |= not (abs(value) < np.inf)
     return not odd
@@ -234,12 +235,15 @@ def singles(row, base, first, last, origin, run, period, steps, weights, count, 
     out, finite = pointer(row, s), True
     for begin in range(origin, last, period):
         for j in range(max(begin, first), min(begin + run, last)):
-            value = type(s)(0)
+            value = four = type(s)(0)
             for i in range(count):
                 ahead = pointer(base + read(steps, 3 * i), s)
                 behind = pointer(base + read(steps, 3 * i + 1), s)
                 change = read(ahead, j) * s - read(behind, j) * s
-                value = fma(read(weights, i), change, value) if i else read(weights, i) * change
+                # Four at a time, as other loops take them, so that the sum is rounded alike.
+                four = fma(read(weights, i), change, four) if i % 4 else read(weights, i) * change
+                if i % 4 == 3 or i + 1 == count:
+                    value = four + value if i > 3 else four
             value = type(s)(np.float64(value) / divisor)
             if plus:
                 value += get(out, j - first)

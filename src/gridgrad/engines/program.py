@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -175,8 +175,11 @@ class _Tables:
         self.weights: list[float] = []
         self.varying: list[Any] = []
 
-    def add_term(self, term: Term, route: Walk, stride: int) -> None:
+    def add_term(self, term: Term, route: Walk, stride: int, is_shared: bool) -> None:
+        """A term, which others share an output with or not."""
         stencil, n = term.stencil, route.shape[term.dim]
+        if is_shared:
+            stencil = _undivided(stencil)
         run = math.prod(route.shape[term.dim + 1 :])
         inside = term.dim >= route.split
         tile, line = 0, 0
@@ -263,6 +266,19 @@ class _Tables:
         )
 
 
+def _undivided(stencil: Stencil) -> Stencil:
+    """The stencil with its divisors in its weights, where a division for each term would cost too much."""
+
+    def row(each: Row) -> Row:
+        if not isinstance(each.weights[0], float):
+            return each
+        weights = tuple(w / float(each.divisor) for w in each.weights)
+        return each._replace(weights=weights, divisor=1.0)
+
+    lower, upper = tuple(map(row, stencil.lower)), tuple(map(row, stencil.upper))
+    return replace(stencil, lower=lower, interior=row(stencil.interior), upper=upper)
+
+
 def _bits(number: Any) -> int:
     return int(np.float64(number).view(np.int64))
 
@@ -284,8 +300,13 @@ def compose(
     The last numbers of the tables, for each call anew, are left to the caller: see `kernels.run_boxes`.
     """
     found = _Tables(dtype)
-    for term in plan.terms:
-        found.add_term(term, route, strides[term.input][term.dim])
+    # Each output's last dim first: short runs are cheapest to write, and dearest to add.
+    terms = sorted(plan.terms, key=lambda term: (term.output, -term.dim))
+    shared = {
+        term.output for k, term in enumerate(terms) if k and terms[k - 1].output == term.output
+    }
+    for term in terms:
+        found.add_term(term, route, strides[term.input][term.dim], term.output in shared)
     # Varying weights follow the rules' own.
     for term_row in found.terms:
         if term_row[8] >= 0:
