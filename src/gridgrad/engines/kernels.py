@@ -121,6 +121,13 @@ def _sample(row, here, n, i, term, rules, steps, weights, size, plus, s):
     place, stride, minus, most = weights + k * size, 1, MINUS, 4
     if varying >= 0 and lower <= i < samples - upper:
         place, stride, most = weights + (varying + i) * size, samples, 2
+        if count == 2 and not read(term, CAREFUL):
+            # The shortest way to the loop, since runs may be short.
+            step, pair, unit = integers(steps + 8 * STEP_COLUMNS * k), pointer(place, s), type(s)(1)
+            return differences(
+                row, here, n, 2, read(step, PLUS), 0, read(step, STEP_COLUMNS + PLUS), 0, 0, 0, 0, 0,
+                read(pair, 0), read(pair, samples), unit, unit, False, unit, plus, s,
+            )  # fmt: skip
         if read(term, CAREFUL) and read(pointer(place, s), count * stride) == 0:
             place, k, count, minus = place + stride * size, k + 1, count - 1, OTHER
     return _sum(
