@@ -194,7 +194,9 @@ def _kernel(dtype: Any) -> Any:
 
 
 if hasattr(os, "register_at_fork"):
-    # A child forked while Numba is imported or compiles would wait for its locks for ever.
+    # A child forked while Numba is imported or compiles would wait for its locks for ever. This comes after
+    # `threads` has imported the pool and with it `logging`: hooks run from the last registered to the first,
+    # and whoever compiles asks for logging's lock while holding this one.
     os.register_at_fork(
         before=_compiling.acquire,
         after_in_parent=_compiling.release,

@@ -4,15 +4,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 from gridgrad.errors import GridError, GridTypeError
 
-if TYPE_CHECKING:  # importing it takes a quarter of the time that importing gridgrad takes
-    from concurrent.futures import Future, ThreadPoolExecutor
-
 _chosen: int | None = None
-_pool: "ThreadPoolExecutor | None" = None
+_pool: ThreadPoolExecutor | None = None
 _pool_size = 0
 _lock = threading.Lock()
 
@@ -120,7 +118,7 @@ def share(work: Callable[[Iterable[Any]], None], tasks: list[Any], threads: int)
     slab = -(-len(tasks) // threads)
     tasks = [task for k in range(slab) for task in tasks[k::slab]]
     rest = iter(tasks)  # taking the next item of a list's iterator is atomic
-    others: list[Any] = []
+    others: list[Future[None]] = []
     try:
         pool = _the_pool(threads - 1)
         for _ in range(min(threads, len(tasks)) - 1):
@@ -141,10 +139,8 @@ def share(work: Callable[[Iterable[Any]], None], tasks: list[Any], threads: int)
         future.result()
 
 
-def _wait(futures: "list[Future[None]]") -> None:
+def _wait(futures: list[Future[None]]) -> None:
     """Wait for all, even if an interrupt comes meanwhile, which is raised when they are done."""
-    from concurrent.futures import wait
-
     interrupt: BaseException | None = None
     while True:
         try:
@@ -156,10 +152,8 @@ def _wait(futures: "list[Future[None]]") -> None:
         raise interrupt
 
 
-def _the_pool(size: int) -> "ThreadPoolExecutor":
+def _the_pool(size: int) -> ThreadPoolExecutor:
     global _pool, _pool_size
-    from concurrent.futures import ThreadPoolExecutor
-
     with _lock:
         if _pool is None or _pool_size < size:
             if _pool is not None:
