@@ -21,5 +21,5 @@ def remember(function: Callable[..., Any]) -> Callable[..., Any]:
         return cached(*arguments)
 
     # What torch.compiler.assume_constant_result sets, which would have to import PyTorch.
-    call._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    call._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions may have any
     return call

@@ -102,7 +102,7 @@ def fornberg(
     ['-3/2', '2', '-1/2']
     """
     if gap is None:
-        gap = lambda i, j: offsets[i] - offsets[j]  # noqa: E731
+        gap = lambda i, j: offsets[i] - offsets[j]  # noqa: E731  # a def would redefine the argument
     zero = offsets[0] - offsets[0]
     one = zero + 1
     # table[k][j]: the weight of sample j in the derivative of order k, from the samples seen so far.

@@ -246,7 +246,7 @@ def write(
     """Write the components: by name (.npz), stacked (.npy), or as text (.csv)."""
     if suffix == ".npz":
         named = {field.component(dim): part for dim, part in zip(dims, components, strict=True)}
-        np.savez(file, **named)  # type: ignore[arg-type]
+        np.savez(file, **named)  # type: ignore[arg-type]  # a name might be `allow_pickle`
     elif suffix == ".npy":
         stacked = components[0] if len(components) == 1 else np.stack(components)
         np.save(file, stacked, allow_pickle=False)

@@ -20,7 +20,7 @@ def told() -> Iterator[None]:
     """Tell what goes wrong, and end with status 2 (130 after an interrupt)."""
     with suppress(AttributeError):
         # A name that the terminal cannot write is shown in escapes.
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # see suppress
     try:
         yield
         if sys.stdout is not None:

@@ -220,7 +220,8 @@ def _is_hidden(x: Any) -> bool:
 def _is_differentiated(x: Any) -> bool:
     return bool(
         (x.requires_grad and torch.is_grad_enabled())
-        or torch.autograd.forward_ad.unpack_dual(x).tangent is not None  # type: ignore[no-untyped-call]
+        or torch.autograd.forward_ad.unpack_dual(x).tangent  # type: ignore[no-untyped-call]  # PyTorch does not type it
+        is not None
     )
 
 
