@@ -4,16 +4,14 @@ Every error in an argument that describes the grid is raised here or in `spacing
 """
 
 import operator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gridgrad.boundary import ONE_SIDED, PERIODIC, Sides, resolve_periods, resolve_sides
 from gridgrad.errors import GridError, GridIndexError, GridTypeError
 from gridgrad.spacing import Library, Spacing, close, entries, parse
 
 
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """One differentiated dim: its number of samples, their spacing, and what stands beyond its edges."""
 
     dim: int

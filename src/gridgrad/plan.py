@@ -4,7 +4,6 @@ Every operator on sampled data is such a table, so that one engine method, "run 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from gridgrad.stencil import Stencil
@@ -19,8 +18,7 @@ class Term(NamedTuple):
     stencil: Stencil
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """Terms that take `inputs` arrays to `outputs` arrays. Hashable where every spacing is a number."""
 
     inputs: int

@@ -3,9 +3,8 @@
 import math
 import numbers
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -48,8 +47,7 @@ class Library(Protocol):
         """Refuse an x that lives on another device than the input."""
 
 
-@dataclass(frozen=True)
-class Spacing:
+class Spacing(NamedTuple):
     """A step (a number or a traced 0-d array) or positions, and what they make of the result's dtype."""
 
     step: Any = None
@@ -183,7 +181,7 @@ def close(spacing: Spacing, period: Any, dim: int, n: int) -> tuple[Spacing, Any
                 f"period={period:g} for dim {dim} does not fit its step: {n} samples, {step:g} apart, "
                 f"have the period {abs(n * step):g}."
             )
-        spacing = replace(spacing, step=None, positions=spacing.even, even=None)
+        spacing = spacing._replace(step=None, positions=spacing.even, even=None)
     if period is None:
         raise GridError(
             f"period for dim {dim} is missing: on uneven coordinates it can't be told how far the last "

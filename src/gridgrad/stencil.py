@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial, reduce
 from typing import Any, NamedTuple
@@ -78,8 +77,7 @@ class Later(Sequence[Any]):
         return self._made[k]
 
 
-@dataclass(frozen=True)
-class Stencil:
+class Stencil(NamedTuple):
     """The rows of one dim's derivative, from the lower edge to the upper."""
 
     lower: tuple[Row, ...]
@@ -218,7 +216,7 @@ def _from_positions(
         with np.errstate(all="ignore"):
             found = _lay_out(axis.n, how, row, later=line is not None)
             fits = line is not None or _fits_single(found)
-            positions.made[key] = replace(found, fits_single=fits, line=line)
+            positions.made[key] = found._replace(fits_single=fits, line=line)
     made: Stencil = positions.made[key]
     return made
 
@@ -269,7 +267,7 @@ def scaled(stencil: Stencil, factor: float) -> Stencil:
         return stencil
     rows = [tuple(row.times(factor) for row in each) for each in (stencil.lower, stencil.upper)]
     interior = stencil.interior.times(factor)
-    return replace(stencil, lower=rows[0], interior=interior, upper=rows[1], line=None)
+    return stencil._replace(lower=rows[0], interior=interior, upper=rows[1], line=None)
 
 
 def _row_of_positions(

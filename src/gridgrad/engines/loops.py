@@ -40,6 +40,17 @@ def pointer(typingctx: Any, address: Any, unit: Any) -> Any:
 
 
 @intrinsic
+def integers(typingctx: Any, address: Any) -> Any:
+    """An address as a pointer to integers."""
+    found = types.CPointer(types.int64)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(found))
+
+    return found(types.int64), codegen
+
+
+@intrinsic
 def read(typingctx: Any, row: Any, j: Any) -> Any:
     """row[j] of an input, which nothing writes to meanwhile.
 
@@ -106,11 +117,6 @@ def _room(size: int) -> Any:
 
 
 room_for_chunks, room_for_index = _room(5 * CHUNK_BYTES), _room(8 * MOST_DIMS)
-
-
-@part
-def integers(address):
-    return pointer(address, np.int64(1))
 
 
 @loop

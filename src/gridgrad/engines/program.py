@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,8 +26,7 @@ _LINES = 16
 _TILE = 1024
 
 
-@dataclass(frozen=True)
-class Walk:
+class Walk(NamedTuple):
     """The order in which samples are visited.
 
     Dims 0 to `split` lead from row to row or cut rows into pieces; a row is all the samples of dims
@@ -276,7 +274,7 @@ def _undivided(stencil: Stencil) -> Stencil:
         return each._replace(weights=weights, divisor=1.0)
 
     lower, upper = tuple(map(row, stencil.lower)), tuple(map(row, stencil.upper))
-    return replace(stencil, lower=lower, interior=row(stencil.interior), upper=upper)
+    return stencil._replace(lower=lower, interior=row(stencil.interior), upper=upper)
 
 
 def _bits(number: Any) -> int:
