@@ -5,18 +5,20 @@ rows are passed by address: an array as an argument costs more than many a row.
 """
 
 from gridgrad.engines.layout import (
-    ADDS,
     CAREFUL,
     CHUNK_BYTES,
     COUNT,
     DIVISOR,
     FIRST,
+    FIXED,
     HEADER,
     INPUT,
     LINE,
     LINE_BYTES,
     LOWER,
+    MEMBERS,
     MINUS,
+    MOST_STEPS,
     OTHER,
     OUTPUT,
     PLUS,
@@ -24,6 +26,7 @@ from gridgrad.engines.layout import (
     RULE_COLUMNS,
     RULES,
     RUN,
+    SINGLE,
     STEP_COLUMNS,
     TERM_COLUMNS,
     TILE,
@@ -34,12 +37,13 @@ from gridgrad.engines.layout import (
 )  # fmt: skip
 from gridgrad.engines.loops import (
     add,
-    differences,
     divide,
     get,
     integers,
+    least,
     line_weights,
     loop,
+    most,
     nothing,
     part,
     pointer,
@@ -48,8 +52,10 @@ from gridgrad.engines.loops import (
     rescue,
     room_for_chunks,
     room_for_index,
+    room_for_lists,
     singles,
     varying_two,
+    weighted,
 )  # fmt: skip
 
 # As in the reference engine: what overflows is computed again at this scale.
@@ -57,44 +63,80 @@ ROOM = 2.0**-10
 
 
 @part
-def _sum(row, here, n, steps, count, most, minus, weights, stride, divisor, wide, plus, s):
-    """row = the sum of weights[i stride] (f[+] - f[-]) / divisor, and + row if `plus`.
+def _rule(term, i):
+    """The number of the rule that serves sample i of the term's dim."""
+    lower, after = read(term, LOWER), i - (read(term, N) - read(term, UPPER))
+    return read(term, RULES) + least(i, lower) + (1 + after if after >= 0 else 0)
 
-    Only what has a weight is read. At `most` so many steps are taken at a time, 2 or 4.
+
+@part
+def _divisor(rules, number):
+    return read(pointer(rules + 8 * (RULE_COLUMNS * number + DIVISOR), 1.0), 0)
+
+
+@part
+def _begin(start, origins, strides, dims, index, k):
+    """The address at which array k's current row begins."""
+    start += read(origins, k)
+    for d in range(dims):
+        start += get(index, d) * read(integers(strides), k * dims + d)
+    return start
+
+
+@loop
+def _gather(
+    lists, x, origins, strides, dims, index, at, place, edge, terms, members, rules, steps, weights, size, s
+):  # fmt: skip
+    """The steps of a group of terms, at the sample with that `place` in a row; how many there are.
+
+    Addresses are of the sample `at` bytes into the row. `edge` is the number of the rule of the first
+    member, or -1 for that of its interior if it is tiled.
     """
+    ahead, behind = integers(lists), integers(lists + 8 * MOST_STEPS)
+    own, count = pointer(lists + 16 * MOST_STEPS, s), 0
+    for k in range(members):
+        term = integers(terms + 8 * TERM_COLUMNS * k)
+        dim, lower, samples = read(term, ROW_DIM), read(term, LOWER), read(term, N)
+        here = _begin(x, origins, strides, dims, index, read(term, INPUT)) + at
+        i = lower
+        if dim >= 0:
+            i = get(index, dim)
+        elif read(term, TILE) == 0:
+            i = place // read(term, RUN) % samples
+        number = edge if edge >= 0 and k == 0 else _rule(term, i)
+        rule, varying = integers(rules + 8 * RULE_COLUMNS * number), read(term, VARYING)
+        first, stop, minus = read(rule, FIRST), read(rule, COUNT), MINUS
+        a, stride, mine = 0, 1, weights + first * size
+        if varying >= 0 and number == read(term, RULES) + lower:
+            stride, mine = samples, weights + (varying + i) * size
+            if read(term, CAREFUL) and read(pointer(mine, s), stop * stride) == 0:
+                a, minus = 1, OTHER  # the first neighbour stands in for the sample itself
+        while a < stop:
+            weight = read(pointer(mine, s), a * stride)
+            if weight != 0:
+                step = integers(steps + 8 * STEP_COLUMNS * (first + a))
+                fixed = read(step, FIXED)
+                put(ahead, count, read(step, PLUS) + (weights if fixed & 1 else here))
+                put(behind, count, read(step, minus) + (weights if fixed & 2 else here))
+                put(own, count, weight)
+                count += 1
+            a += 1
+    return count
+
+
+@part
+def _sum(row, n, lists, count, divisor, wide, s):
+    """The gathered steps' sum, / divisor."""
     if count == 0:
-        return nothing(row, n, plus, s)
-    unit, weights = type(s)(1), pointer(weights, s)
-    divides = divisor != 1
-    once, finite, i = count <= 4 and not wide, True, 0
-    while i < count:
-        stop, found, more = min(i + most, count), 0, plus or i > 0
-        w = w2 = w3 = w4 = unit
-        p = p2 = p3 = p4 = m = m2 = m3 = m4 = 0
-        while i < stop:
-            weight = read(weights, i * stride)
-            ahead = read(steps, STEP_COLUMNS * i + PLUS)
-            behind = read(steps, STEP_COLUMNS * i + minus)
-            i += 1
-            if weight == 0:
-                continue
-            if found == 0:
-                w, p, m = weight, ahead, behind
-            elif found == 1:
-                w2, p2, m2 = weight, ahead, behind
-            elif found == 2:
-                w3, p3, m3 = weight, ahead, behind
-            else:
-                w4, p4, m4 = weight, ahead, behind
-            found += 1
-        if found:
-            finite = differences(
-                row, here, n, found, p, m, p2, m2, p3, m3, p4, m4, w, w2, w3, w4, once and divides,
-                type(s)(divisor), more, s,
-            )  # fmt: skip
-        elif not more:
-            nothing(row, n, False, s)
-    return finite if once or not divides else divide(row, n, divisor, s)
+        return nothing(row, n, s)
+    behind, shares = integers(lists + 8 * MOST_STEPS), True
+    for k in range(1, count):
+        shares &= get(behind, k) == get(behind, 0)
+    finite = weighted(
+        row, n, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, type(s)(divisor),
+        divisor != 1 and wide == 0, shares, s,
+    )  # fmt: skip
+    return divide(row, n, divisor, s) if wide else finite
 
 
 @loop
@@ -109,142 +151,143 @@ def _sum_varying(row, here, n, steps, count, weights, stride, careful, s):
 
 
 @loop
-def _sample(row, here, n, i, term, rules, steps, weights, size, plus, s):
-    """n neighbours in memory that all stand at sample i of the dim of the term."""
-    lower, upper, samples = read(term, LOWER), read(term, UPPER), read(term, N)
-    number, varying = read(term, RULES) + min(i, lower), read(term, VARYING)
-    if i >= samples - upper:
-        number += 1 + i - (samples - upper)
-    rule = integers(rules + 8 * RULE_COLUMNS * number)
-    divisor = read(pointer(rules + 8 * (RULE_COLUMNS * number + DIVISOR), 1.0), 0)
-    k, count = read(rule, FIRST), read(rule, COUNT)
-    place, stride, minus, most = weights + k * size, 1, MINUS, 4
-    if varying >= 0 and lower <= i < samples - upper:
-        place, stride, most = weights + (varying + i) * size, samples, 2
-        if count == 2 and not read(term, CAREFUL):
-            # The shortest way to the loop, since runs may be short.
-            step, pair, unit = integers(steps + 8 * STEP_COLUMNS * k), pointer(place, s), type(s)(1)
-            return differences(
-                row, here, n, 2, read(step, PLUS), 0, read(step, STEP_COLUMNS + PLUS), 0, 0, 0, 0, 0,
-                read(pair, 0), read(pair, samples), unit, unit, False, unit, plus, s,
-            )  # fmt: skip
-        if read(term, CAREFUL) and read(pointer(place, s), count * stride) == 0:
-            place, k, count, minus = place + stride * size, k + 1, count - 1, OTHER
-    return _sum(
-        row, here, n, integers(steps + 8 * STEP_COLUMNS * k), count, most, minus, place, stride, divisor,
-        read(term, WIDE), plus, s,
-    )  # fmt: skip
-
-
-@part
-def _term(row, base, i, first, n, term, rules, steps, weights, size, length, room, plus, s):
-    """A term for the n samples from `first` on of a row of `length`; whether the result is finite.
-
-    `base` is the address of the row's sample 0, i the row's index along the term's dim if that dim leads
-    from row to row. Weights made for a chunk go to `room`.
-    """
-    if read(term, ROW_DIM) >= 0:
-        return _sample(row, base + first * size, n, i, term, rules, steps, weights, size, plus, s)
+def _edges(
+    row, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members, rules, steps,
+    weights, size, s,
+):  # fmt: skip
+    """The edges inside a row of a tiled term, the first of its group, from sample `start` to `stop`."""
+    term, finite = integers(terms), True
     lower, upper, samples, run = (
         read(term, LOWER),
         read(term, UPPER),
         read(term, N),
         read(term, RUN),
     )
-    last, period, varying, finite = first + n, samples * run, read(term, VARYING), True
-    tile = read(term, TILE)
-    if not tile:
-        # Runs of samples with one rule: each sample's at edges and where weights vary; else the interior.
-        place = first // run
-        while place * run < last:
-            i, places = place % samples, 1
-            if varying < 0 and lower <= i < samples - upper:
-                places = samples - upper - i
-            start, stop = max(first, place * run), min(last, (place + places) * run)
-            finite &= _sample(
-                row + (start - first) * size, base + start * size, stop - start, i, term, rules, steps,
-                weights, size, plus, s,
-            )  # fmt: skip
-            place += places
-        return finite
-    # All periods at once, as if there were no edges between them, which are then written over.
-    number = read(term, RULES)
-    for origin in range(first - first % tile, last, tile):
-        start = max(first, origin, lower * run)
-        stop = min(last, origin + tile, length - upper * run)
-        if stop <= start:
-            continue
-        row_at, base_at = row + (start - first) * size, base + start * size
-        if read(term, LINE):
-            rule, bytes_each = (
-                integers(rules + 8 * RULE_COLUMNS * (number + lower)),
-                read(term, LINE_BYTES),
-            )
-            line_weights(
-                room, room + 2 * CHUNK_BYTES, read(term, LINE) + (start - origin) * bytes_each, bytes_each,
-                stop - start, s,
-            )  # fmt: skip
-            finite &= _sum_varying(
-                row_at, base_at, stop - start, integers(steps + 8 * STEP_COLUMNS * read(rule, FIRST)), 2,
-                room, CHUNK_BYTES, True, s,
-            )  # fmt: skip
-        elif varying >= 0:
-            rule = integers(rules + 8 * RULE_COLUMNS * (number + lower))
-            finite &= _sum_varying(
-                row_at, base_at, stop - start, integers(steps + 8 * STEP_COLUMNS * read(rule, FIRST)),
-                read(rule, COUNT), weights + (varying + start - origin) * size, tile * size,
-                read(term, CAREFUL), s,
-            )  # fmt: skip
-        else:
-            finite &= _sample(
-                row_at, base_at, stop - start, lower, term, rules, steps, weights, size, plus, s
-            )
+    period = samples * run
     for k in range(lower + upper):
-        at_rule = rules + 8 * RULE_COLUMNS * (number + k + (k >= lower))
-        rule, divisor = integers(at_rule), read(pointer(at_rule + 8 * DIVISOR, 1.0), 0)
         origin = (k if k < lower else samples - upper - lower + k) * run
-        origin += (first - origin - run + period) // period * period
-        step = read(rule, FIRST)
+        origin += (start - origin - run + period) // period * period
+        if origin >= stop:
+            continue
+        number = read(term, RULES) + k + (k >= lower)
+        count = _gather(
+            lists, x, origins, strides, dims, index, start * size, start, number, terms, members, rules,
+            steps, weights, size, s,
+        )  # fmt: skip
         finite &= singles(
-            row, base, first, last, origin, run, period, integers(steps + 8 * STEP_COLUMNS * step),
-            pointer(weights + step * size, s), read(rule, COUNT), divisor, plus, s,
+            row + (start - first) * size, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count,
+            start, stop, origin, run, period, _divisor(rules, number), s,
         )  # fmt: skip
     return finite
 
 
-@part
-def _begin(start, origins, strides, dims, index, k):
-    """The address at which array k's current row begins."""
-    start += read(origins, k)
-    for d in range(dims):
-        start += get(index, d) * read(integers(strides), k * dims + d)
-    return start
+@loop
+def _group(
+    row, first, n, length, room, lists, x, origins, strides, dims, index, terms, rules, steps, weights, size,
+    s
+):  # fmt: skip
+    """A group of terms for the n samples from `first` on of a row; whether the result is finite.
+
+    Weights made for a chunk go to `room`.
+    """
+    term, last, finite = integers(terms), first + n, True
+    members, tile, lower = read(term, MEMBERS), read(term, TILE), read(term, LOWER)
+    inner, outer = lower * read(term, RUN), length - read(term, UPPER) * read(term, RUN)
+    if read(term, SINGLE):
+        rule = integers(rules + 8 * RULE_COLUMNS * (read(term, RULES) + lower))
+        base = _begin(x, origins, strides, dims, index, read(term, INPUT))
+        at_step = integers(steps + 8 * STEP_COLUMNS * read(rule, FIRST))
+        for origin in range(first - first % tile, last, tile):
+            start, stop = most(most(first, origin), inner), least(least(last, origin + tile), outer)
+            if stop <= start:
+                continue
+            target, here = row + (start - first) * size, base + start * size
+            count, own, stride = read(rule, COUNT), room, CHUNK_BYTES
+            careful = read(term, CAREFUL) != 0
+            if read(term, LINE):
+                line_weights(
+                    room, room + 2 * CHUNK_BYTES, read(term, LINE) + (start - origin) * read(term,
+                    LINE_BYTES), read(term, LINE_BYTES), stop - start, s,
+                )  # fmt: skip
+                careful = True
+            else:
+                own, stride = weights + (read(term, VARYING) + start - origin) * size, tile * size
+            finite &= _sum_varying(
+                target, here, stop - start, at_step, count, own, stride, careful, s
+            )
+        finite &= _edges(
+            row, first, first, last, length, lists, x, origins, strides, dims, index, terms, members, rules,
+            steps, weights, size, s,
+        )  # fmt: skip
+        return finite
+    start = first
+    while start < last:
+        # As far as each member has one rule.
+        stop = last
+        for k in range(members):
+            other = integers(terms + 8 * TERM_COLUMNS * k)
+            if read(other, ROW_DIM) < 0 and read(other, TILE) == 0:
+                run, samples, end = (
+                    read(other, RUN),
+                    read(other, N),
+                    read(other, N) - read(other, UPPER),
+                )
+                place = start // run
+                i = place % samples
+                is_inner = read(other, VARYING) < 0 and read(other, LOWER) <= i < end
+                stop = least(stop, (place + (end - i if is_inner else 1)) * run)
+        begin, end, number = start, stop, -1
+        if tile:
+            # All periods at once, as if there were no edges between them, which are then written over.
+            begin, end = most(start, inner), least(stop, outer)
+        if begin < end:
+            count = _gather(
+                lists, x, origins, strides, dims, index, begin * size, begin, -1, terms, members, rules,
+                steps, weights, size, s,
+            )  # fmt: skip
+            number = read(term, RULES) + lower
+            if not tile:
+                dim = read(term, ROW_DIM)
+                number = _rule(
+                    term, get(index, dim) if dim >= 0 else begin // read(term, RUN) % read(term, N)
+                )
+            finite &= _sum(
+                row + (begin - first) * size, end - begin, lists, count, _divisor(rules, number), read(term,
+                WIDE), s,
+            )  # fmt: skip
+        if tile:
+            finite &= _edges(
+                row, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members,
+                rules, steps, weights, size, s,
+            )  # fmt: skip
+        start = stop
+    return finite
 
 
 @part
 def _row(
     output, row, x, origins, strides, dims, index, first, last, chunk, length, terms, n_terms, rules, steps,
-    weights, size, spare, unit,
+    weights, size, spare, lists, unit,
 ):  # fmt: skip
     """One row of one output, which begins at address `row`, from sample `first` to `last`."""
     room, again = type(unit)(ROOM), spare + chunk * size
     for begin in range(first, last, chunk):
-        n = min(chunk, last - begin)
+        n = least(chunk, last - begin)
         # Once, and again at another scale if anything is not finite.
         target, scale = row + begin * size, unit
         while True:
             fresh = finite = True
-            for t in range(n_terms):
-                term = integers(terms + 8 * TERM_COLUMNS * t)
-                if read(term, OUTPUT) != output:
+            t = 0
+            while t < n_terms:
+                group = terms + 8 * TERM_COLUMNS * t
+                t += read(integers(group), MEMBERS)
+                if read(integers(group), OUTPUT) != output:
                     continue
-                dim, adds = read(term, ROW_DIM), fresh or read(term, ADDS) != 0
-                base = _begin(x, origins, strides, dims, index, read(term, INPUT))
-                finite = _term(
-                    target if adds else spare, base, get(index, dim) if dim >= 0 else 0, begin, n, term,
-                    rules, steps, weights, size, length, spare + 2 * chunk * size, adds and not fresh, scale,
+                finite = _group(
+                    target if fresh else spare, begin, n, length, spare + 2 * chunk * size, lists, x, origins,
+                    strides, dims, index, group, rules, steps, weights, size, scale,
                 )  # fmt: skip
-                if not adds:
+                if not fresh:
                     finite = add(target, spare, n, unit)
                 fresh = False
             if scale == room:
@@ -286,7 +329,7 @@ def run_boxes(x, out, tables, weights, unit):
     call = steps + 8 * STEP_COLUMNS * read(header, 5)
     n_boxes, boxes, origins = read(integers(call), 0), read(integers(call), 1), integers(call + 16)
     size = read(header, 8)
-    spare, index = room_for_chunks(), integers(room_for_index())
+    spare, index, lists = room_for_chunks(), integers(room_for_index()), room_for_lists()
     # One output of a box after another, each written in one go, while the inputs stay in the cache.
     for job in range(n_boxes * n_outputs):
         output, box = job % n_outputs, integers(boxes + 8 * (2 * dims + 2) * (job // n_outputs))
@@ -297,7 +340,7 @@ def run_boxes(x, out, tables, weights, unit):
             _row(
                 output, row, x, origins, strides, dims, index, read(box, 2 * dims),
                 read(box, 2 * dims + 1), chunk, length, terms, n_terms, rules, steps, weights, size, spare,
-                unit,
+                lists, unit,
             )  # fmt: skip
             d = dims - 1
             while d >= 0:

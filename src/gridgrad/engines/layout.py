@@ -5,19 +5,24 @@ HEADER = 9
 # Bytes of a row that are worked on at a time: with every output's, they fit in the first-level cache.
 CHUNK_BYTES = 1 << 14
 MOST_DIMS = 64  # as in NumPy
-# Columns of the table of terms. TILE is 0, or so many samples of a row are worked on at a time, as if there
-# were no edges between them. CAREFUL says that some weights are 0. LINE is the address of coordinates, of
-# LINE_BYTES each, from which weights are made, or 0.
+# Columns of the table of terms. Terms of one output are made together, in groups of MEMBERS, which the first
+# of them tells; SINGLE ones, whose weights vary inside rows, are groups of their own. TILE is 0, or so many
+# samples of a row are worked on at a time, as if there were no edges between them; only a group's first
+# member has it. CAREFUL says that some weights are 0. LINE is the address of coordinates, of LINE_BYTES
+# each, from which weights are made, or 0.
 (
-    OUTPUT, INPUT, ROW_DIM, N, RUN, LOWER, UPPER, RULES, VARYING, TILE, CAREFUL, WIDE, ADDS,
+    OUTPUT, INPUT, ROW_DIM, N, RUN, LOWER, UPPER, RULES, VARYING, TILE, CAREFUL, WIDE, SINGLE, MEMBERS,
     LINE, LINE_BYTES,
-) = range(15)  # fmt: skip
-TERM_COLUMNS = 15
+) = range(16)  # fmt: skip
+TERM_COLUMNS = 16
 # Columns of the table of rules (a rule is a stencil's row), which serves COUNT steps from FIRST on and
 # divides by the float with the bits of DIVISOR.
 FIRST, COUNT, DIVISOR = range(3)
 RULE_COLUMNS = 3
 # Columns of the table of steps: byte offsets of the samples of a difference. OTHER stands in for MINUS
-# where the sample at MINUS has no weight and must not be read.
-PLUS, MINUS, OTHER = range(3)
-STEP_COLUMNS = 3
+# where the sample at MINUS has no weight and must not be read. FIXED tells the offsets, 1 for PLUS and 2 for
+# MINUS, that lead not to a sample but to a number over and over, which is kept with the weights.
+PLUS, MINUS, OTHER, FIXED = range(4)
+STEP_COLUMNS = 4
+# Steps that a group of terms may take at one sample.
+MOST_STEPS = 64

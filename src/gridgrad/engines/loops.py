@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gridgrad.engines.layout import CHUNK_BYTES, MOST_DIMS
+from gridgrad.engines.layout import CHUNK_BYTES, MOST_DIMS, MOST_STEPS
 
 # Only the kernel calls these; without wrappers for Python they compile in half the time.
 _OPTIONS: dict[str, Any] = {
@@ -86,6 +87,22 @@ def put(typingctx: Any, row: Any, j: Any, value: Any) -> Any:
     return types.void(row, types.int64, row.dtype), codegen
 
 
+def _chosen(is_first: str) -> Any:
+    """A function for a if `a is_first b` holds, else b: Python's own take long to compile."""
+
+    @intrinsic
+    def choose(typingctx: Any, a: Any, b: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.select(builder.icmp_signed(is_first, *args), *args)
+
+        return types.int64(types.int64, types.int64), codegen
+
+    return choose
+
+
+least, most = _chosen("<"), _chosen(">")
+
+
 @intrinsic
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c, rounded once.
@@ -117,36 +134,142 @@ def _room(size: int) -> Any:
 
 
 room_for_chunks, room_for_index = _room(5 * CHUNK_BYTES), _room(8 * MOST_DIMS)
+room_for_lists = _room(24 * MOST_STEPS)
 
 
-@loop
-def differences(
-    row, here, n, count, p, m, p2, m2, p3, m3, p4, m4, w, w2, w3, w4, divides, d, plus, s
-):  # fmt: skip
-    """row = w (f[p] - f[m]) + ..., of `count` such differences, 1 to 4 of them; / d, if it `divides`.
+# Bytes that are worked on as one vector: four of them fill half of sixteen registers of 32 bytes.
+_VECTOR = 64
 
-    If `plus`, they are added to the row.
+
+@intrinsic
+def weighted(
+    typingctx: Any, row: Any, n: Any, ahead: Any, behind: Any, weights: Any, count: Any, divisor: Any,
+    divides: Any, shares: Any, s: Any,
+) -> Any:  # fmt: skip
+    """row = the sum of weights[i] (f[+] - f[-]) over `count` steps, / divisor; whether it is finite.
+
+    `ahead` and `behind` are the addresses of tables of addresses, at which samples f[+] and f[-] of each step
+    begin; those behind are all the same where steps share a reference, which is then read once. One pass
+    for any number of steps: sums stay in registers while step follows step. It is written out, since LLVM
+    does not see that by itself. Every sample's sum is rounded alike, wherever it stands.
     """
-    out, a, f = pointer(row, s), pointer(here + p, s), pointer(here + m, s)
-    b, g = pointer(here + p2, s), pointer(here + m2, s)
-    c, h = pointer(here + p3, s), pointer(here + m3, s)
-    e, i = pointer(here + p4, s), pointer(here + m4, s)
-    odd = False
-    for j in range(n):
-        value = w * (read(a, j) * s - read(f, j) * s)
-        if count > 1:
-            value = fma(w2, read(b, j) * s - read(g, j) * s, value)
-        if count > 2:
-            value = fma(w3, read(c, j) * s - read(h, j) * s, value)
-        if count > 3:
-            value = fma(w4, read(e, j) * s - read(i, j) * s, value)
-        if divides:
-            value /= d
-        if plus:
-            value += get(out, j)
-        put(out, j, value)
-        odd |= not (abs(value) < np.inf)
-    return not odd
+    integer = types.int64
+    if not isinstance(s, types.Float):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number = context.get_value_type(s)
+        width = _VECTOR // (s.bitwidth // 8)
+        finite = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(1), 1))
+        at = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(64), 0))
+        is_plain = builder.fcmp_ordered("==", args[-1], ir.Constant(number, 1.0))
+        with builder.if_else(is_plain) as (plain, scaled):
+            with plain:
+                with builder.if_else(args[-2]) as (shared, apart):
+                    with shared:
+                        _weighted_blocks(builder, args, number, width, 2, at, finite, shares=True)
+                    with apart:
+                        _weighted_blocks(builder, args, number, width, 4, at, finite)
+                for lanes in (width, 1):
+                    _weighted_blocks(builder, args, number, lanes, 1, at, finite)
+            with scaled:
+                for lanes in (width, 1):
+                    _weighted_blocks(builder, args, number, lanes, 1, at, finite, scaled=True)
+        return builder.load(finite)
+
+    signature = types.boolean(
+        integer, integer, integer, integer, integer, integer, s, types.boolean, types.boolean, s
+    )
+    return signature, codegen
+
+
+def _weighted_blocks(
+    builder: Any, args: Any, number: Any, lanes: int, vectors: int, at: Any, finite: Any, *,
+    scaled: bool = False, shares: bool = False,
+) -> None:  # fmt: skip
+    """As many blocks of so many vectors as there are samples left for, from `at` on."""
+    row, n, ahead, behind, weights, count, divisor, divides, _, scale = args
+    integer, pointer = ir.IntType(64), ir.PointerType()
+    kind = number if lanes == 1 else ir.VectorType(number, lanes)
+    size = 4 if isinstance(number, ir.FloatType) else 8
+
+    def constant(value: int) -> Any:
+        return ir.Constant(integer, value)
+
+    def spread(value: Any) -> Any:
+        """A number in every lane."""
+        if lanes == 1:
+            return value
+        first = builder.insert_element(ir.Constant(kind, ir.Undefined), value, constant(0))
+        return builder.shuffle_vector(
+            first, first, ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+        )
+
+    def place(address: Any, k: int) -> Any:
+        """Where the k-th vector of a row that begins at `address` stands."""
+        offset = builder.mul(builder.add(here, constant(k * lanes)), constant(size))
+        return builder.inttoptr(builder.add(address, offset), pointer)
+
+    def entry(table: Any, i: Any, kind: Any) -> Any:
+        found = builder.add(
+            table, builder.mul(i, constant(kind.width // 8 if kind is integer else size))
+        )
+        return builder.load(builder.inttoptr(found, pointer), typ=kind, align=size)
+
+    def sample(address: Any, k: int) -> Any:
+        found = builder.load(place(address, k), typ=kind, align=size)
+        return builder.fmul(found, spread(scale)) if scaled else found
+
+    def samples(address: Any) -> list[Any]:
+        return [sample(address, k) for k in range(vectors)]
+
+    name = f"llvm.fma.{f'v{lanes}' if lanes > 1 else ''}f{8 * size}"
+    multiply_add = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(kind, (kind, kind, kind)), name
+    )
+
+    def step(i: Any) -> tuple[Any, list[Any]]:
+        """The weight of a step and its differences."""
+        plus = entry(ahead, i, integer)
+        theirs = reference if shares else samples(entry(behind, i, integer))
+        changes = [builder.fsub(sample(plus, k), theirs[k]) for k in range(vectors)]
+        return spread(entry(weights, i, number)), changes
+
+    head = builder.append_basic_block()
+    body = builder.append_basic_block()
+    done = builder.append_basic_block()
+    builder.branch(head)
+    builder.position_at_end(head)
+    here = builder.load(at)
+    stop = builder.add(here, constant(lanes * vectors))
+    builder.cbranch(builder.icmp_signed("<=", stop, n), body, done)
+    builder.position_at_end(body)
+    sums = [cgutils.alloca_once(builder, kind) for _ in range(vectors)]
+    reference = samples(entry(behind, constant(0), integer)) if shares else []
+    weight, changes = step(constant(0))
+    for total, change in zip(sums, changes, strict=True):
+        builder.store(builder.fmul(weight, change), total)
+    with cgutils.for_range_slice(builder, constant(1), count, constant(1)) as (i, _):
+        weight, changes = step(i)
+        for total, change in zip(sums, changes, strict=True):
+            builder.store(builder.call(multiply_add, (weight, change, builder.load(total))), total)
+    with builder.if_then(divides):
+        for total in sums:
+            builder.store(builder.fdiv(builder.load(total), spread(divisor)), total)
+    none = None
+    for k, total in enumerate(sums):
+        found = builder.load(total)
+        builder.store(found, place(row, k), align=size)
+        nothing = builder.fsub(found, found)  # NaN, if it is not finite
+        none = nothing if none is None else builder.fadd(none, nothing)
+    odd = builder.fcmp_unordered("uno", none, none)
+    if lanes > 1:
+        bits = ir.IntType(lanes)
+        odd = builder.icmp_signed("!=", builder.bitcast(odd, bits), ir.Constant(bits, 0))
+    builder.store(builder.and_(builder.load(finite), builder.not_(odd)), finite)
+    builder.store(stop, at)
+    builder.branch(head)
+    builder.position_at_end(done)
 
 
 @loop
@@ -233,36 +356,32 @@ def varying_two(row, here, n, p, p2, w, w2, own, other, more, s):
 
 
 @loop
-def singles(row, base, first, last, origin, run, period, steps, weights, count, divisor, plus, s):
-    """row = the sum of weights[i] (f[+] - f[-]) / divisor over `count` steps, and + row if `plus`.
+def singles(row, ahead, behind, weights, count, first, last, origin, run, period, divisor, s):
+    """The same for single samples: `run` neighbours in each period from `origin` on, from `first` to `last`.
 
-    For single samples, `run` neighbours in each period from `origin` on, of those from `first` to `last`.
+    `row` and the tables' addresses are those of sample `first`.
     """
     out, finite = pointer(row, s), True
+    plus, minus, w = integers(ahead), integers(behind), pointer(weights, s)
     for begin in range(origin, last, period):
-        for j in range(max(begin, first), min(begin + run, last)):
-            value = four = type(s)(0)
+        for j in range(most(begin, first) - first, least(begin + run, last) - first):
+            value = type(s)(0)
             for i in range(count):
-                ahead = pointer(base + read(steps, 3 * i), s)
-                behind = pointer(base + read(steps, 3 * i + 1), s)
-                change = read(ahead, j) * s - read(behind, j) * s
-                # Four at a time, as other loops take them, so that the sum is rounded alike.
-                four = fma(read(weights, i), change, four) if i % 4 else read(weights, i) * change
-                if i % 4 == 3 or i + 1 == count:
-                    value = four + value if i > 3 else four
+                change = (
+                    get(pointer(get(plus, i), s), j) * s - get(pointer(get(minus, i), s), j) * s
+                )
+                value = fma(get(w, i), change, value) if i else get(w, 0) * change
             value = type(s)(np.float64(value) / divisor)
-            if plus:
-                value += get(out, j - first)
-            put(out, j - first, value)
+            put(out, j, value)
             finite &= abs(value) < np.inf
     return finite
 
 
 @loop
-def nothing(row, n, plus, s):
-    """row = 0, or as it is if `plus`."""
+def nothing(row, n, s):
+    """row = 0"""
     out = pointer(row, s)
-    for j in range(0 if plus else n):
+    for j in range(n):
         put(out, j, type(s)(0))
     return True
 

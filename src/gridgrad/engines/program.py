@@ -6,12 +6,35 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gridgrad.boundary import PERIODIC, place
-from gridgrad.engines.layout import CHUNK_BYTES
+from gridgrad.boundary import PERIODIC, Fixed, place
+from gridgrad.engines.layout import (
+    CAREFUL,
+    CHUNK_BYTES,
+    FIXED,
+    INPUT,
+    LINE,
+    LINE_BYTES,
+    LOWER,
+    MEMBERS,
+    MOST_STEPS,
+    OUTPUT,
+    ROW_DIM,
+    RULES,
+    RUN,
+    SINGLE,
+    TERM_COLUMNS,
+    TILE,
+    UPPER,
+    VARYING,
+    WIDE,
+    N,
+)
 from gridgrad.engines.memory import address
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
+# What is subtracted where a weight multiplies a sample, not a difference.
+_NOTHING = Fixed(0.0)
 # Samples of a block that is converted or gathered.
 _BLOCK = 1 << 15
 # Bytes of a block of an input that stays cached while one output after another is made from it.
@@ -122,13 +145,23 @@ def is_runnable(plan: Plan) -> bool:
 def _is_runnable(stencil: Stencil) -> bool:
     return all(
         isinstance(row.divisor, float)
-        and not (row.sides is not None and any(isinstance(kind, float) for kind in row.sides))
+        and len(row.offsets) <= MOST_STEPS
         and (isinstance(row.weights[0], float) or row.divisor == 1)
         and all(
             isinstance(w, float) or (isinstance(w, np.ndarray) and w.dtype.kind == "f")
             for w in row.weights
         )
         for row in _rows(stencil)
+    )
+
+
+def reads_a_number(plan: Plan) -> bool:
+    """Whether another number than 0 stands beyond an edge."""
+    return any(
+        isinstance(side, float) and side != 0
+        for term in plan.terms
+        for row in (*term.stencil.lower, *term.stencil.upper)
+        for side in row.sides or ()
     )
 
 
@@ -163,15 +196,16 @@ def wraps(plan: Plan, dim: int) -> bool:
 
 
 class _Tables:
-    """The kernel's tables, while they grow; see `kernels` for their columns."""
+    """The kernel's tables, while they grow; see `layout` for their columns."""
 
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
+    def __init__(self, dtype: Any, chunk: int) -> None:
+        self.dtype, self._chunk = dtype, chunk
         self.terms: list[list[int]] = []
         self.rules: list[tuple[int, int, int]] = []
-        self.steps: list[tuple[int, int, int]] = []
+        self.steps: list[tuple[int, int, int, int]] = []
         self.weights: list[float] = []
         self.varying: list[Any] = []
+        self._fixed: dict[float, list[tuple[int, int]]] = {}
 
     def add_term(self, term: Term, route: Walk, stride: int, is_shared: bool) -> None:
         """A term, which others share an output with or not."""
@@ -182,19 +216,19 @@ class _Tables:
         inside = term.dim >= route.split
         tile, line = 0, 0
         first_rule = len(self.rules)
-        varying, careful = -1, False
+        varying, careful, single = -1, False, False
         for i, row in enumerate(stencil.lower):
             self._add_rule(_numbers(row), stride, stencil, i, n)
         if stencil.line is not None and inside and run == 1 and route.samples < _LINES * n:
-            tile, line = n, address(stencil.line)
+            tile, line, single = n, address(stencil.line), True
             self.rules.append((len(self.steps), 2, _bits(1.0)))
-            self.steps += [(-stride, 0, -stride), (stride, 0, -stride)]
+            self.steps += [(-stride, 0, -stride, 0), (stride, 0, -stride, 0)]
             self.weights += [0.0, 0.0]
         elif isinstance(stencil.interior.weights[0], np.ndarray):
             varying = sum(each.size for each in self.varying)
             tiles = 0
             if inside and run < _SHORT_RUN:
-                tiles = -(-_TILE // (n * run))
+                tiles, single = -(-_TILE // (n * run)), True
                 tile = tiles * n * run
             careful = self._add_varying_rule(stencil, n, stride, run, tiles)
         else:
@@ -203,27 +237,72 @@ class _Tables:
             self._add_rule(stencil.interior, stride, stencil)
         for i, row in enumerate(stencil.upper, n - len(stencil.upper)):
             self._add_rule(_numbers(row), stride, stencil, i, n)
-        # Whether one pass makes it, and so can add it to what other terms made.
-        wide = self._is_wide(stencil)
-        most = max(count for _, count, _ in self.rules[first_rule:])
-        adds = not tile and not wide and most <= 4
-        self.terms.append([
-            term.output, term.input, -1 if inside else term.dim, n, run, len(stencil.lower),
-            len(stencil.upper), first_rule, varying, tile,
-            careful, wide, adds,
-            line, stencil.line.itemsize if line else 0,
-        ])  # fmt: skip
+        found = [0] * TERM_COLUMNS
+        found[OUTPUT], found[INPUT], found[ROW_DIM] = (
+            term.output, term.input, -1 if inside else term.dim,
+        )  # fmt: skip
+        found[N], found[RUN], found[LOWER], found[UPPER] = (
+            n, run, len(stencil.lower), len(stencil.upper),
+        )  # fmt: skip
+        found[RULES], found[VARYING], found[TILE], found[CAREFUL] = (
+            first_rule, varying, tile, careful,
+        )  # fmt: skip
+        found[WIDE], found[SINGLE], found[MEMBERS] = self._is_wide(stencil), single, 1
+        found[LINE], found[LINE_BYTES] = line, stencil.line.itemsize if line else 0
+        self.terms.append(found)
+
+    def finish(self) -> Any:
+        """The kernel's weights: those of rules, then those that vary, then numbers beyond the edges.
+
+        Terms of one output that may be made together become groups.
+        """
+        sizes = [each.size for each in self.varying]
+        for term in self.terms:
+            if term[VARYING] >= 0:
+                term[VARYING] += len(self.weights)
+        first = len(self.weights) + sum(sizes)
+        numbers = []
+        for k, (number, places) in enumerate(self._fixed.items()):
+            numbers.append(np.full(self._chunk, number, self.dtype))
+            for i, column in places:
+                step = list(self.steps[i])
+                step[column] = (first + k * self._chunk) * self.dtype.itemsize
+                step[FIXED] |= 1 << column
+                self.steps[i] = (step[0], step[1], step[2], step[3])
+        self._group()
+        return np.concatenate([np.array(self.weights, self.dtype), *self.varying, *numbers])
+
+    def _group(self) -> None:
+        head, room = None, 0
+        for term in self.terms:
+            rules = 1 + term[LOWER] + term[UPPER]
+            steps = max(each[1] for each in self.rules[term[RULES] : term[RULES] + rules])
+            joins = (
+                head is not None and head[OUTPUT] == term[OUTPUT] and steps <= room
+                and not (term[TILE] or term[SINGLE] or head[SINGLE])
+            )  # fmt: skip
+            if head is not None and joins:
+                head[MEMBERS] += 1
+            else:
+                head, room = term, MOST_STEPS
+            room -= steps
 
     def _add_rule(self, row: Row, stride: int, stencil: Stencil, i: int = 0, n: int = 0) -> None:
         """The rule of a row: the interior's, or that of sample i of n."""
         divisor = row.divisor if self._is_wide(stencil) else self.dtype.type(row.divisor)
         first = len(self.steps)
-        for weight, plus, minus in row.differences():
-            if row.sides is not None:
-                plus, minus = place(i + plus, n, row.sides) - i, place(i + minus, n, row.sides) - i
-            if plus != minus:
-                self.steps.append((plus * stride, minus * stride, 0))
-                self.weights.append(weight)
+        for weight, *offsets in row.differences():
+            ends = [_end(i + k, n, row.sides) if k is not None else _NOTHING for k in offsets]
+            if ends[0] == ends[1]:
+                continue
+            step = [0, 0, 0, 0]
+            for column, end in enumerate(ends):
+                if isinstance(end, Fixed):
+                    self._fixed.setdefault(end.value, []).append((len(self.steps), column))
+                else:
+                    step[column] = (end - i) * stride
+            self.steps.append((step[0], step[1], step[2], step[3]))
+            self.weights.append(weight)
         self.rules.append((first, len(self.steps) - first, _bits(divisor)))
 
     def _add_varying_rule(
@@ -246,9 +325,9 @@ class _Tables:
             full = np.tile(np.repeat(full, run, axis=1), tiles)
         self.varying.append(full.ravel())
         self.rules.append((len(self.steps), count, _bits(1.0)))
-        self.steps += [(offset * stride, 0, near[0] * stride) for offset in near]
+        self.steps += [(offset * stride, 0, near[0] * stride, 0) for offset in near]
         if count > len(near):
-            self.steps.append((0, 0, near[0] * stride))
+            self.steps.append((0, 0, near[0] * stride, 0))
         self.weights += [0.0] * count
         return careful
 
@@ -262,6 +341,11 @@ class _Tables:
             and isinstance(divisor, np.float64)
             and np.float32(divisor) != divisor
         )
+
+
+def _end(index: int, n: int, sides: Any) -> Any:
+    """Which sample an offset leads to; one beyond the edges of a short run is replaced afterwards."""
+    return index if sides is None else place(index, n, sides)
 
 
 def _undivided(stencil: Stencil) -> Stencil:
@@ -297,19 +381,15 @@ def compose(
 
     The last numbers of the tables, for each call anew, are left to the caller: see `kernels.run_boxes`.
     """
-    found = _Tables(dtype)
-    # Each output's last dim first: short runs are cheapest to write, and dearest to add.
+    found = _Tables(dtype, route.chunk(dtype))
+    # Each output's last dim first: the one of short runs leads its group.
     terms = sorted(plan.terms, key=lambda term: (term.output, -term.dim))
     shared = {
         term.output for k, term in enumerate(terms) if k and terms[k - 1].output == term.output
     }
     for term in terms:
         found.add_term(term, route, strides[term.input][term.dim], term.output in shared)
-    # Varying weights follow the rules' own.
-    for term_row in found.terms:
-        if term_row[8] >= 0:
-            term_row[8] += len(found.weights)
-    weights = np.concatenate([np.array(found.weights, dtype), *found.varying])
+    weights = found.finish()
     dims = route.split
     header = [
         dims, plan.inputs, plan.outputs, len(found.terms), len(found.rules),
