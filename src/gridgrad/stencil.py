@@ -28,7 +28,8 @@ class Row(NamedTuple):
 
     A weight is a number, the same for every sample that the row serves, or a 1-D array with one weight
     for each. The weights of a derivative sum to zero, and engines use that: they weight *differences* of
-    samples, never samples, so that a constant has derivative exactly 0.
+    samples, never samples, so that a constant has derivative exactly 0. The transpose of a derivative has
+    rows of which that is not true; they are `plain`, and their weights multiply samples.
     """
 
     offsets: tuple[int, ...]
@@ -36,6 +37,7 @@ class Row(NamedTuple):
     divisor: Any = 1.0
     # Where offsets lead beyond the edges: what stands there.
     sides: Sides | None = None
+    plain: bool = False
 
     def times(self, factor: float) -> "Row":
         """The row of so many times the derivative."""
@@ -43,8 +45,10 @@ class Row(NamedTuple):
             return self._replace(divisor=self.divisor / factor)
         return self._replace(weights=tuple(w * factor for w in self.weights))
 
-    def differences(self) -> tuple[tuple[float, int, int], ...]:
+    def differences(self) -> tuple[tuple[float, int, int | None], ...]:
         """The row as a sum of weight * (f[i + plus] - f[i + minus]), where weights are numbers.
+
+        A plain row has nothing to subtract: None.
 
         >>> Row((-1, 0, 1), (-1.0, 0.0, 1.0), 2.0).differences()
         ((1.0, 1, -1),)
@@ -52,6 +56,8 @@ class Row(NamedTuple):
         ((1.0, 1, 0), (0.25, 0, 2))
         """
         weight = {o: w for o, w in zip(self.offsets, self.weights, strict=True) if w != 0}
+        if self.plain:
+            return tuple((w, o, None) for o, w in weight.items())
         if all(weight.get(-offset) == -w for offset, w in weight.items()):
             pairs = [(w, o, -o) for o, w in weight.items() if o > 0]
         else:
@@ -86,6 +92,18 @@ class Stencil(NamedTuple):
     fits_single: bool = True  # whether weights and divisors are in the range of single precision
     # The coordinates, if an engine may make the weights of an interior sample from its two neighbours'.
     line: Any = None
+
+    def linear(self) -> "Stencil":
+        """The stencil with 0 for numbers beyond the edges."""
+
+        def row(each: Row) -> Row:
+            zeros = [0.0 if isinstance(side, float) else side for side in each.sides or ()]
+            return each._replace(sides=(zeros[0], zeros[1]) if zeros else None)
+
+        rows = (*self.lower, *self.upper)
+        if not any(isinstance(side, float) for each in rows for side in each.sides or ()):
+            return self
+        return self._replace(lower=tuple(map(row, self.lower)), upper=tuple(map(row, self.upper)))
 
     def rows(self, n: int) -> list[tuple[int, int, Row]]:
         """The rows that serve n samples, as (first sample, one past the last, row)."""

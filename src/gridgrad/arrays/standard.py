@@ -132,6 +132,9 @@ class Standard:
         """What makes the outputs of any plain x of this dtype and shape, if it is small enough to matter."""
         return None
 
+    # How the reference engine lays pieces end to end, if not by concatenation.
+    join: Any = None
+
     def quiet(self) -> AbstractContextManager[Any]:
         """Several libraries compute by NumPy, which would warn of infinities."""
         return np.errstate(all="ignore")
@@ -152,7 +155,7 @@ class Standard:
             found = tuple(
                 self.xp.astype(value, dtype, copy=False)
                 for value, dtype in zip(
-                    reference.run(plan, inputs, computes, self.xp), results, strict=True
+                    reference.run(plan, inputs, computes, self.xp, self.join), results, strict=True
                 )
             )
         if out is None:

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import reduce
+from operator import add
 from typing import Any
 
 import array_api_compat.torch as xp
 import numpy as np
 import torch
 
+from gridgrad.arrays.autograd import Followed, Work
 from gridgrad.arrays.numpy import share_memory
 from gridgrad.arrays.standard import Standard
 from gridgrad.engines import cpu
 from gridgrad.engines.memory import BFLOAT16, empty_like, quick_address
+from gridgrad.engines.program import is_runnable
 from gridgrad.engines.recycling import empty
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
@@ -73,6 +77,9 @@ class Torch(Standard):
         if any(isinstance(value, complex) for value in values):
             wide = torch.complex128 if self.has_double(input) else None
         return torch.tensor(values, dtype=wide, device=input.device)
+
+    def join(self, pieces: Sequence[tuple[Any, Any, Any]], dim: int) -> Any:
+        return torch.cat([piece for _, _, piece in pieces], dim)
 
     def quiet(self) -> AbstractContextManager[Any]:
         return nullcontext()
@@ -138,6 +145,8 @@ class Torch(Standard):
         computes: Sequence[Any],
         out: Sequence[Any] | None = None,
     ) -> tuple[Any, ...]:
+        if out is None and any(map(_is_followed, inputs)) and is_runnable(plan):
+            return Followed.apply(Work(self.run, plan, results, computes), *inputs)  # type: ignore[no-any-return, no-untyped-call]  # PyTorch does not type it
         if all(_is_plain(x) for x in (*inputs, *(out or ()))) and all(
             c in _NUMPY for c in computes
         ):
@@ -156,6 +165,17 @@ class Torch(Standard):
 
 class Traced(Torch):
     """PyTorch while its compiler reads this code."""
+
+    def join(self, pieces: Sequence[tuple[Any, Any, Any]], dim: int) -> Any:
+        # A sum of padded pieces is one expression for each sample, which the compiler fuses with what comes
+        # before and after; a concatenation is memory of its own.
+        n = pieces[-1][1]
+        padded = []
+        for first, last, piece in pieces:
+            around = [0] * (2 * (piece.ndim - dim))
+            around[-2:] = first, n - last
+            padded.append(torch.constant_pad_nd(piece, around))
+        return reduce(add, padded)
 
     def is_plain(self, x: Any) -> bool:
         return False
@@ -214,7 +234,15 @@ def _is_hidden(x: Any) -> bool:
         or x.device.type == "meta"
         or torch.compiler.is_compiling()
         or torch._C._functorch.is_functorch_wrapped_tensor(x)
+        or torch._C._functorch.is_legacy_batchedtensor(x)
     )
+
+
+def _is_followed(x: Any) -> bool:
+    """Whether PyTorch differentiates or batches what is done to x."""
+    if torch._C._functorch.is_legacy_batchedtensor(x):  # gradcheck's, which knows no such functions
+        return False
+    return torch._C._functorch.is_functorch_wrapped_tensor(x) or _is_differentiated(x)
 
 
 def _is_differentiated(x: Any) -> bool:

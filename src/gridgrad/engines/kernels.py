@@ -85,12 +85,11 @@ def _begin(start, origins, strides, dims, index, k):
 
 @loop
 def _gather(
-    lists, x, origins, strides, dims, index, at, place, edge, terms, members, rules, steps, weights, size, s
+    lists, x, origins, strides, dims, index, at, place, head, terms, members, rules, steps, weights, size, s
 ):  # fmt: skip
     """The steps of a group of terms, at the sample with that `place` in a row; how many there are.
 
-    Addresses are of the sample `at` bytes into the row. `edge` is the number of the rule of the first
-    member, or -1 for that of its interior if it is tiled.
+    Addresses are of the sample `at` bytes into the row. `head` is the number of the first member's rule.
     """
     ahead, behind = integers(lists), integers(lists + 8 * MOST_STEPS)
     own, count = pointer(lists + 16 * MOST_STEPS, s), 0
@@ -98,12 +97,8 @@ def _gather(
         term = integers(terms + 8 * TERM_COLUMNS * k)
         dim, lower, samples = read(term, ROW_DIM), read(term, LOWER), read(term, N)
         here = _begin(x, origins, strides, dims, index, read(term, INPUT)) + at
-        i = lower
-        if dim >= 0:
-            i = get(index, dim)
-        elif read(term, TILE) == 0:
-            i = place // read(term, RUN) % samples
-        number = edge if edge >= 0 and k == 0 else _rule(term, i)
+        i = get(index, dim) if dim >= 0 else place // read(term, RUN) % samples
+        number = _rule(term, i) if k else head
         rule, varying = integers(rules + 8 * RULE_COLUMNS * number), read(term, VARYING)
         first, stop, minus = read(rule, FIRST), read(rule, COUNT), MINUS
         a, stride, mine = 0, 1, weights + first * size
@@ -140,13 +135,17 @@ def _sum(row, n, lists, count, divisor, wide, s):
 
 
 @loop
-def _sum_varying(row, here, n, steps, count, weights, stride, careful, s):
-    """The same where each sample has its own weights, one step's `stride` bytes after another's."""
+def _sum_varying(row, here, n, steps, count, weights, stride, careful, fixed, s):
+    """The same where each sample has its own weights, one step's `stride` bytes after another's.
+
+    `fixed` is the address that numbers which are no samples are counted from.
+    """
     own, other, finite = weights + count * stride if careful else 0, read(steps, PLUS), True
+    centre = fixed + read(steps, MINUS) if read(steps, FIXED) else here
     for i in range(0, count, 2):
         w = weights + i * stride
         p, p2 = read(steps, STEP_COLUMNS * i + PLUS), read(steps, STEP_COLUMNS * (i + 1) + PLUS)
-        finite = varying_two(row, here, n, p, p2, w, w + stride, own, other, i > 0, s)
+        finite = varying_two(row, here, centre, n, p, p2, w, w + stride, own, other, i > 0, s)
     return finite
 
 
@@ -213,7 +212,7 @@ def _group(
             else:
                 own, stride = weights + (read(term, VARYING) + start - origin) * size, tile * size
             finite &= _sum_varying(
-                target, here, stop - start, at_step, count, own, stride, careful, s
+                target, here, stop - start, at_step, count, own, stride, careful, weights, s
             )
         finite &= _edges(
             row, first, first, last, length, lists, x, origins, strides, dims, index, terms, members, rules,
@@ -236,24 +235,21 @@ def _group(
                 i = place % samples
                 is_inner = read(other, VARYING) < 0 and read(other, LOWER) <= i < end
                 stop = least(stop, (place + (end - i if is_inner else 1)) * run)
-        begin, end, number = start, stop, -1
+        begin, end, number, dim = start, stop, read(term, RULES) + lower, read(term, ROW_DIM)
         if tile:
             # All periods at once, as if there were no edges between them, which are then written over.
             begin, end = most(start, inner), least(stop, outer)
+        else:
+            i = get(index, dim) if dim >= 0 else start // read(term, RUN) % read(term, N)
+            number = _rule(term, i)
         if begin < end:
             count = _gather(
-                lists, x, origins, strides, dims, index, begin * size, begin, -1, terms, members, rules,
+                lists, x, origins, strides, dims, index, begin * size, begin, number, terms, members, rules,
                 steps, weights, size, s,
             )  # fmt: skip
-            number = read(term, RULES) + lower
-            if not tile:
-                dim = read(term, ROW_DIM)
-                number = _rule(
-                    term, get(index, dim) if dim >= 0 else begin // read(term, RUN) % read(term, N)
-                )
             finite &= _sum(
-                row + (begin - first) * size, end - begin, lists, count, _divisor(rules, number), read(term,
-                WIDE), s,
+                row + (begin - first) * size, end - begin, lists, count, _divisor(rules, number),
+                read(term, WIDE), s,
             )  # fmt: skip
         if tile:
             finite &= _edges(

@@ -325,14 +325,14 @@ def line_weights(before, own, line, size, n, s):
 
 
 @loop
-def varying_two(row, here, n, p, p2, w, w2, own, other, more, s):
-    """row = w[j] (f[p] - f[0]) + w2[j] (f[p2] - f[0]); `w` and `w2` are addresses.
+def varying_two(row, here, centre, n, p, p2, w, w2, own, other, more, s):
+    """row = w[j] (f[p] - f[0]) + w2[j] (f[p2] - f[0]); `w` and `w2` are addresses, `centre` that of f[0].
 
     If `more`, they are added to the row. Where a weight is 0 the sample must not be read:
     if some are, the weights of the sample itself begin at `own`, for which f[other] stands in; else that
     is 0.
     """
-    out, centre, instead = pointer(row, s), pointer(here, s), pointer(here + other, s)
+    out, centre, instead = pointer(row, s), pointer(centre, s), pointer(here + other, s)
     a, b = pointer(here + p, s), pointer(here + p2, s)
     a_weight, b_weight = pointer(w, s), pointer(w2, s)
     mine, careful, first = pointer(own, s), own != 0, p == other

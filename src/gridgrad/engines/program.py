@@ -16,6 +16,7 @@ from gridgrad.engines.layout import (
     LINE_BYTES,
     LOWER,
     MEMBERS,
+    MINUS,
     MOST_STEPS,
     OUTPUT,
     ROW_DIM,
@@ -310,7 +311,8 @@ class _Tables:
     ) -> bool:
         """A rule with weights for each sample; whether some are 0."""
         weight = dict(zip(stencil.interior.offsets, stencil.interior.weights, strict=True))
-        near = [offset for offset in weight if offset != 0]
+        plain = stencil.interior.plain
+        near = [offset for offset in weight if offset != 0 or plain]
         # The loops take two at a time; the last may be without weight.
         count = len(near) + len(near) % 2
         careful = count > len(near) or any((each == 0).any() for each in weight.values())
@@ -320,7 +322,7 @@ class _Tables:
             row[inner] = weight[offset]
         if careful:
             full[-1] = 1  # edges have rules of their own
-            full[-1, inner] = weight[0]
+            full[-1, inner] = 1 if plain else weight[0]
         if tiles:
             full = np.tile(np.repeat(full, run, axis=1), tiles)
         self.varying.append(full.ravel())
@@ -328,6 +330,9 @@ class _Tables:
         self.steps += [(offset * stride, 0, near[0] * stride, 0) for offset in near]
         if count > len(near):
             self.steps.append((0, 0, near[0] * stride, 0))
+        if plain:
+            first = len(self.steps) - count
+            self._fixed.setdefault(0.0, []).extend((first + k, MINUS) for k in range(count))
         self.weights += [0.0] * count
         return careful
 

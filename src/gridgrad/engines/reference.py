@@ -22,26 +22,36 @@ from gridgrad.stencil import Row
 _ROOM = 2.0**-10
 
 
-def run(plan: Plan, inputs: Sequence[Any], computes: Sequence[Any], xp: Any) -> list[Any]:
-    """The outputs of a plan, each in its dtype of `computes`."""
+# Lays pieces end to end along a dim; each is what serves the samples from one index up to another.
+Join = Callable[[Sequence[tuple[Any, Any, Any]], int], Any]
+
+
+def run(
+    plan: Plan, inputs: Sequence[Any], computes: Sequence[Any], xp: Any, join: Join | None = None
+) -> list[Any]:
+    """The outputs of a plan, each in its dtype of `computes`; pieces are concatenated if no `join` is given."""
+
+    def concat(pieces: Sequence[tuple[Any, Any, Any]], dim: int) -> Any:
+        return xp.concat([piece for _, _, piece in pieces], axis=dim)
+
     outputs: list[list[Any]] = [[] for _ in range(plan.outputs)]
     for term in plan.terms:
         outputs[term.output].append(
-            _derivative(term, inputs[term.input], computes[term.output], xp)
+            _derivative(term, inputs[term.input], computes[term.output], xp, join or concat)
         )
     return [reduce(add, terms) for terms in outputs]
 
 
-def _derivative(term: Term, f: Any, compute: Any, xp: Any) -> Any:
+def _derivative(term: Term, f: Any, compute: Any, xp: Any, join: Join) -> Any:
     samples = parts(f, compute, xp)
-    found = _apply(term, samples, xp)
+    found = _apply(term, samples, xp, join)
     if xp.isdtype(f.dtype, "integral"):
         return found
-    rescued = _apply(term, tuple(part * _ROOM for part in samples), xp) / _ROOM
+    rescued = _apply(term, tuple(part * _ROOM for part in samples), xp, join) / _ROOM
     return xp.where(xp.isfinite(found), found, rescued)
 
 
-def _apply(term: Term, samples: tuple[Any, ...], xp: Any) -> Any:
+def _apply(term: Term, samples: tuple[Any, ...], xp: Any, join: Join) -> Any:
     """Each row's sum over the samples that it serves, laid end to end."""
     n = samples[0].shape[term.dim]
 
@@ -71,7 +81,7 @@ def _apply(term: Term, samples: tuple[Any, ...], xp: Any) -> Any:
             return _divide(_sum_of_numbers(row, sample, same, xp), row.divisor)
         return _divide(_sum_of_arrays(row, sample, same, along, xp), row.divisor)
 
-    return xp.concat([rows(*served) for served in term.stencil.rows(n)], axis=term.dim)
+    return join([(*served[:2], rows(*served)) for served in term.stencil.rows(n)], term.dim)
 
 
 def _as_array(weight: Any, like: Any, xp: Any) -> Any:
@@ -103,9 +113,10 @@ def _sum_of_numbers(
     row: Row, sample: Callable[[int], tuple[Any, ...]], same: Callable[[int, int], bool], xp: Any
 ) -> Any:
     terms = [
-        w * difference(sample(plus), sample(minus))
+        w
+        * (reduce(add, sample(plus)) if minus is None else difference(sample(plus), sample(minus)))
         for w, plus, minus in row.differences()
-        if not same(plus, minus)
+        if minus is None or not same(plus, minus)
     ]
     return reduce(add, terms) if terms else xp.zeros_like(sample(0)[0])
 
@@ -119,6 +130,11 @@ def _sum_of_arrays(
 ) -> Any:
     """Differences from the sample itself, unless it has no weight and must not be read."""
     weight = {k: along(w) for k, w in zip(row.offsets, row.weights, strict=True)}
+    if row.plain:
+        values = {k: reduce(add, sample(k)) for k in weight}
+        return reduce(
+            add, (xp.where(w == 0, xp.zeros_like(values[k]), w * values[k]) for k, w in weight.items())
+        )  # fmt: skip
     others = [k for k in row.offsets if not same(k, 0)]
     if not others:
         return xp.zeros_like(sample(0)[0])

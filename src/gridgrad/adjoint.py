@@ -1,0 +1,164 @@
+"""The transpose of a stencil: which results a sample takes part in, and with what weights.
+
+A derivative is a matrix times the samples; its transpose takes gradients of results back to gradients of
+samples, and is a stencil again, which the same engines run.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gridgrad.boundary import PERIODIC, Fixed, place
+from gridgrad.caching import is_compiling
+from gridgrad.stencil import Row, Stencil
+
+# Transposes by the identity of their stencil, which is kept so that its identity stays its own.
+_made: dict[tuple[int, int], tuple[Stencil, Stencil]] = {}
+
+
+def transposed(stencil: Stencil, n: int) -> Stencil:
+    """The stencil whose matrix on n samples is the transpose of this one's.
+
+    Numbers beyond the edges are not samples, and have no part in it. Every weight must be known: none that
+    a library still differentiates or traces.
+
+    >>> from gridgrad.axis import Axis
+    >>> from gridgrad.spacing import Spacing
+    >>> from gridgrad.stencil import build
+    >>> found = transposed(build(Axis(0, 9, Spacing(1.0)), 1, 2, 1), 9)
+    >>> found.interior.offsets, found.interior.weights, found.interior.divisor
+    ((-1, 0, 1), (1.0, -0.0, -1.0), 2.0)
+    >>> found.lower[0].offsets, found.lower[0].weights
+    ((0, 1), (-1.0, -0.5))
+    """
+    if is_compiling():  # which reads this code, and keeps what it finds itself
+        return _transpose(stencil, n)
+    found = _made.get((id(stencil), n))
+    if found is None:
+        if len(_made) >= 1024:
+            _made.clear()
+        found = stencil, _transpose(stencil, n)
+        _made[id(stencil), n] = found
+        _made[id(found[1]), n] = found[1], stencil  # and back again
+    return found[1]
+
+
+def _transpose(stencil: Stencil, n: int) -> Stencil:
+    offsets = stencil.interior.offsets
+    below, above = -min(offsets), max(offsets)
+    rows = (*stencil.lower, *stencil.upper)
+    if any(row.sides is not None and row.sides[0] == PERIODIC for row in rows):
+        return _of_periodic(stencil, n, below, above)
+    first, after = len(stencil.lower), len(stencil.upper)
+    # Samples at an edge that take part in other rows than the interior's, or in fewer of these.
+    # Each edge on its own, as if the other were not there: rows and columns counted from it.
+    low, high = list(_edge(stencil.lower, 0)), list(_edge(stencil.upper, -after))
+    lower = max([first + above, *(1 + k for _, k, _ in low)])
+    upper = max([after + below, *(-k for _, k, _ in high)])
+    if n < lower + upper + below + above + 1:
+        entries = list(_entries(stencil, n))
+        every = tuple(_column(j, ((i, w) for i, k, w in entries if k == j)) for j in range(n))
+        return Stencil(every, Row((0,), (0.0,), plain=True), (), stencil.fits_single)
+    low += _inner(stencil, first, lower + below)
+    high += _inner(stencil, -upper - above, -after)
+    inner = _reversed(stencil.interior)
+    if not isinstance(inner.weights[0], float):
+        weights = [
+            _divided(w, stencil.interior)[lower - o - first : n - upper - o - first]
+            for o, w in zip(offsets, stencil.interior.weights, strict=True)
+        ]
+        inner = Row(inner.offsets, tuple(weights[::-1]), plain=True)
+    return Stencil(
+        tuple(_column(j, ((i, w) for i, k, w in low if k == j)) for j in range(lower)),
+        inner,
+        tuple(_column(j, ((i, w) for i, k, w in high if k == j)) for j in range(-upper, 0)),
+        stencil.fits_single,
+    )
+
+
+def _reversed(row: Row) -> Row:
+    """A row that every sample has, seen from the samples that it reads."""
+    return Row(
+        tuple(-o for o in reversed(row.offsets)), tuple(row.weights)[::-1], row.divisor, plain=row.plain
+    )  # fmt: skip
+
+
+def _column(j: int, entries: Iterator[tuple[int, float]]) -> Row:
+    """The row of sample j, whose weight in the result at i is given."""
+    total: dict[int, float] = {}
+    for i, weight in entries:
+        total[i - j] = total.get(i - j, 0.0) + weight
+    offsets = tuple(sorted(total)) or (0,)
+    return Row(offsets, tuple(total.get(o, 0.0) for o in offsets), plain=True)
+
+
+def _divided(weight: Any, row: Row) -> Any:
+    return weight if row.divisor == 1 else weight / row.divisor
+
+
+def _edge(rows: tuple[Row, ...], start: int) -> Iterator[tuple[int, int, float]]:
+    """(result, sample, weight) of an edge's rows, the first of which is that of sample `start`.
+
+    From the upper edge samples are counted by negative numbers.
+    """
+
+    def reads(index: int, sides: Any) -> Any:
+        if sides is None:
+            return index
+        # Far from the other edge, wherever that is.
+        far = 1 << 20
+        found = place(index if start >= 0 else index + far, far, sides)
+        return found if isinstance(found, Fixed) or start >= 0 else found - far
+
+    for i, row in enumerate(rows, start):
+        for offset, weight in zip(row.offsets, row.weights, strict=True):
+            k = reads(i + offset, row.sides)
+            if not isinstance(k, Fixed):
+                yield i, k, _number(_divided(weight, row))
+
+
+def _inner(stencil: Stencil, start: int, stop: int) -> Iterator[tuple[int, int, float]]:
+    """The same of interior rows; negative numbers count from the upper edge."""
+    row, first, after = stencil.interior, len(stencil.lower), len(stencil.upper)
+    for i in range(start, stop):
+        for offset, weight in zip(row.offsets, row.weights, strict=True):
+            if not isinstance(weight, float):
+                weight = weight[i - first if start >= 0 else len(weight) + i + after]
+            yield i, i + offset, _number(_divided(weight, row))
+
+
+def _entries(stencil: Stencil, n: int) -> Iterator[tuple[int, int, float]]:
+    """The same of all rows of a short dim."""
+    for start, stop, row in stencil.rows(n):
+        for i in range(start, stop):
+            for offset, weight in zip(row.offsets, row.weights, strict=True):
+                k = i + offset if row.sides is None else place(i + offset, n, row.sides)
+                if not isinstance(k, Fixed):
+                    each = weight if isinstance(weight, float) else np.ravel(weight)[i - start]
+                    yield i, k, _number(_divided(each, row))
+
+
+def _number(weight: Any) -> float:
+    return float(weight if isinstance(weight, float) else np.ravel(weight)[0])
+
+
+def _of_periodic(stencil: Stencil, n: int, below: int, above: int) -> Stencil:
+    """Where there are no edges: the rows reversed, those that wrap around counted from the other side."""
+    sides, interior = (PERIODIC, PERIODIC), stencil.interior
+    row = _reversed(interior)
+    if isinstance(interior.weights[0], float):
+        wraps = row._replace(sides=sides)
+        return Stencil((wraps,) * above, row, (wraps,) * below, stencil.fits_single)
+    rows = [row for _, _, row in stencil.rows(n)]
+    every = [
+        np.roll(np.concatenate([np.ravel(_divided(row.weights[k], row)) for row in rows]), offset)
+        for k, offset in enumerate(interior.offsets)
+    ][::-1]
+    part: Callable[[int, int], tuple[Any, ...]] = lambda a, b: tuple(w[a:b] for w in every)  # noqa: E731
+    return Stencil(
+        tuple(Row(row.offsets, part(j, j + 1), sides=sides, plain=True) for j in range(above)),
+        Row(row.offsets, part(above, n - below), plain=True),
+        tuple(Row(row.offsets, part(j, j + 1), sides=sides, plain=True) for j in range(n - below, n)),
+        stencil.fits_single,
+    )  # fmt: skip

@@ -1,0 +1,112 @@
+"""Plans as functions that PyTorch differentiates: the backward pass is the transposed plan.
+
+A plan is linear in its samples, so nothing of them is kept for the backward pass, and its derivative in
+forward mode is the plan itself.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from gridgrad.plan import Plan
+
+Run = Callable[[Plan, Sequence[Any], Sequence[Any], Sequence[Any]], tuple[Any, ...]]
+
+
+class Work:
+    """A plan with the dtypes of its results, those it is computed in, and what runs it."""
+
+    def __init__(
+        self, run: Run, plan: Plan, results: Sequence[Any], computes: Sequence[Any]
+    ) -> None:
+        self._run, self.plan = run, plan
+        self.results, self.computes = tuple(results), tuple(computes)
+        self._backward: dict[Any, Work] = {}
+
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        return self._run(self.plan, inputs, self.results, self.computes)
+
+    def of(self, plan: Plan) -> "Work":
+        """The same for another plan with the same outputs."""
+        return Work(self._run, plan, self.results, self.computes)
+
+    def backward(
+        self, shape: tuple[int, ...], given: tuple[int, ...], wanted: tuple[int, ...], dtypes: Sequence[Any]
+    ) -> "Work | None":  # fmt: skip
+        """What takes gradients of the `given` results to those of the `wanted` inputs, of these dtypes."""
+        key = shape, given, wanted, *dtypes
+        found = self._backward.get(key)
+        if found is None:
+            plan = self.plan.adjoint(shape).among(given, wanted)
+            computes = []
+            for k, dtype in enumerate(dtypes):
+                for term in plan.terms:
+                    if term.output == k:
+                        dtype = torch.promote_types(dtype, self.computes[given[term.input]])
+                computes.append(dtype)
+            results = [
+                dtype if dtype.is_complex or not compute.is_complex else compute  # its real part, later
+                for dtype, compute in zip(dtypes, computes, strict=True)
+            ]  # fmt: skip
+            if len(self._backward) >= 8:
+                self._backward.clear()
+            found = self._backward[key] = Work(self._run, plan, results, computes)
+        return found
+
+
+class Followed(torch.autograd.Function):
+    """`apply(work, *inputs)` runs a plan on tensors that are differentiated, batched, or both."""
+
+    @staticmethod
+    def forward(work: Work, *inputs: Any) -> tuple[Any, ...]:
+        return work(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Any, ...]) -> None:
+        ctx.set_materialize_grads(False)
+        ctx.work, tensors = inputs[0], inputs[1:]
+        ctx.shape, ctx.dtypes = tuple(tensors[0].shape), [x.dtype for x in tensors]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        given = tuple(k for k, grad in enumerate(grads) if grad is not None)
+        wanted = tuple(k for k in range(len(ctx.dtypes)) if ctx.needs_input_grad[1 + k])
+        result: list[Any] = [None] * len(ctx.dtypes)
+        reached = {t.input for t in ctx.work.plan.terms if t.output in given}
+        wanted = tuple(k for k in wanted if k in reached)
+        if wanted:
+            dtypes = [ctx.dtypes[k] for k in wanted]
+            work = ctx.work.backward(ctx.shape, given, wanted, dtypes)
+            found = work(*(grads[k] for k in given))
+            for k, value, dtype in zip(wanted, found, dtypes, strict=True):
+                is_real = value.is_complex() and not dtype.is_complex
+                result[k] = (value.real if is_real else value).to(dtype)
+        return (None, *result)
+
+    @staticmethod
+    def jvp(ctx: Any, _: Any, *tangents: Any) -> tuple[Any, ...]:
+        given = tuple(k for k, tangent in enumerate(tangents) if tangent is not None)
+        work, like = ctx.work, tangents[given[0]]
+        outputs = tuple(
+            k for k in range(work.plan.outputs)
+            if any(t.output == k and t.input in given for t in work.plan.terms)
+        )  # fmt: skip
+        plan = work.plan.linear().among(given, outputs)
+        part = Work(
+            work._run, plan, [work.results[k] for k in outputs], [work.computes[k] for k in outputs]
+        )
+        found = dict(zip(outputs, part(*(tangents[k] for k in given)), strict=True))
+        return tuple(
+            found[k] if k in found else torch.zeros_like(like, dtype=work.results[k])
+            for k in range(work.plan.outputs)
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], work: Work, *inputs: Any) -> tuple[Any, ...]:
+        batched = [
+            x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
+            for x, dim in zip(inputs, in_dims[1:], strict=True)
+        ]
+        found = work.of(work.plan.shifted())(*batched)
+        return found, (0,) * len(found)
