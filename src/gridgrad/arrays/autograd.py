@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from gridgrad.caching import is_compiling
 from gridgrad.plan import Plan
 
 Run = Callable[[Plan, Sequence[Any], Sequence[Any], Sequence[Any]], tuple[Any, ...]]
@@ -33,11 +34,13 @@ class Work:
 
     def backward(
         self, shape: tuple[int, ...], given: tuple[int, ...], wanted: tuple[int, ...], dtypes: Sequence[Any]
-    ) -> "Work | None":  # fmt: skip
+    ) -> "Work":  # fmt: skip
         """What takes gradients of the `given` results to those of the `wanted` inputs, of these dtypes."""
         key = shape, given, wanted, *dtypes
         found = self._backward.get(key)
         if found is None:
+            if len(self._backward) >= 8 and not is_compiling():
+                self._backward.clear()
             plan = self.plan.adjoint(shape).among(given, wanted)
             computes = []
             for k, dtype in enumerate(dtypes):
@@ -49,14 +52,14 @@ class Work:
                 dtype if dtype.is_complex or not compute.is_complex else compute  # its real part, later
                 for dtype, compute in zip(dtypes, computes, strict=True)
             ]  # fmt: skip
-            if len(self._backward) >= 8:
-                self._backward.clear()
-            found = self._backward[key] = Work(self._run, plan, results, computes)
+            found = Work(self._run, plan, results, computes)
+            if not is_compiling():
+                self._backward[key] = found
         return found
 
 
-class Followed(torch.autograd.Function):
-    """`apply(work, *inputs)` runs a plan on tensors that are differentiated, batched, or both."""
+class Differentiated(torch.autograd.Function):
+    """`apply(work, *inputs)` runs a plan on tensors that require a gradient, compiled or not."""
 
     @staticmethod
     def forward(work: Work, *inputs: Any) -> tuple[Any, ...]:
@@ -84,6 +87,10 @@ class Followed(torch.autograd.Function):
                 result[k] = (value.real if is_real else value).to(dtype)
         return (None, *result)
 
+
+class Followed(Differentiated):
+    """The same in forward mode and under `torch.func` too, of which the compiler knows nothing."""
+
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Any) -> tuple[Any, ...]:
         given = tuple(k for k, tangent in enumerate(tangents) if tangent is not None)
@@ -110,3 +117,9 @@ class Followed(torch.autograd.Function):
         ]
         found = work.of(work.plan.shifted())(*batched)
         return found, (0,) * len(found)
+
+
+def follow(function: type[Differentiated], work: Work, inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """A plan's results, of which PyTorch remembers by that function what they were made from."""
+    found: tuple[Any, ...] = function.apply(work, *inputs)  # type: ignore[no-untyped-call]  # PyTorch does not type it
+    return found

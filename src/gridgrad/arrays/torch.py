@@ -10,9 +10,10 @@ import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from gridgrad.arrays.autograd import Followed, Work
+from gridgrad.arrays.autograd import Differentiated, Followed, Work, follow
 from gridgrad.arrays.numpy import share_memory
-from gridgrad.arrays.standard import Standard
+from gridgrad.arrays.operator import Order, as_text, is_constant, register
+from gridgrad.arrays.standard import Standard, name_of
 from gridgrad.engines import cpu
 from gridgrad.engines.memory import BFLOAT16, empty_like, quick_address
 from gridgrad.engines.program import is_runnable
@@ -146,7 +147,7 @@ class Torch(Standard):
         out: Sequence[Any] | None = None,
     ) -> tuple[Any, ...]:
         if out is None and any(map(_is_followed, inputs)) and is_runnable(plan):
-            return Followed.apply(Work(self.run, plan, results, computes), *inputs)  # type: ignore[no-any-return, no-untyped-call]  # PyTorch does not type it
+            return follow(Followed, Work(self.run, plan, results, computes), inputs)
         if all(_is_plain(x) for x in (*inputs, *(out or ()))) and all(
             c in _NUMPY for c in computes
         ):
@@ -180,7 +181,39 @@ class Traced(Torch):
     def is_plain(self, x: Any) -> bool:
         return False
 
+    def run(
+        self,
+        plan: Plan,
+        inputs: Sequence[Any],
+        results: Sequence[Any],
+        computes: Sequence[Any],
+        out: Sequence[Any] | None = None,
+    ) -> tuple[Any, ...]:
+        if self._on_engine(plan, inputs, computes) and out is None:
+            order = Order(
+                plan,
+                tuple(map(name_of, results)),
+                tuple(map(name_of, computes)),
+                tuple(range(plan.inputs)),
+                tuple(range(plan.outputs)),
+            )
+            return tuple(_operator(inputs, as_text(order)))
+        if torch.is_grad_enabled() and any(x.requires_grad for x in inputs) and is_runnable(plan):
+            return follow(Differentiated, Work(self.run, plan, results, computes), inputs)
+        return Standard.run(self, plan, inputs, results, computes, out)
 
+    def _on_engine(self, plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
+        """Whether the program is to call the CPU engine: that is faster than what the compiler makes."""
+        return (
+            torch.compiler.is_dynamo_compiling()
+            and not torch.compiler.is_exporting()
+            and all(x.device.type == "cpu" for x in inputs)
+            and all(x.dtype.is_complex == c.is_complex for x in inputs for c in computes)
+            and is_constant(plan)
+        )
+
+
+_operator = register(Torch().run)
 _NUMPY = {
     torch.float32: np.dtype(np.float32),
     torch.float64: np.dtype(np.float64),

@@ -29,7 +29,7 @@ Join = Callable[[Sequence[tuple[Any, Any, Any]], int], Any]
 def run(
     plan: Plan, inputs: Sequence[Any], computes: Sequence[Any], xp: Any, join: Join | None = None
 ) -> list[Any]:
-    """The outputs of a plan, each in its dtype of `computes`; pieces are concatenated if no `join` is given."""
+    """The outputs of a plan, each in its dtype of `computes`; pieces are concatenated without a `join`."""
 
     def concat(pieces: Sequence[tuple[Any, Any, Any]], dim: int) -> Any:
         return xp.concat([piece for _, _, piece in pieces], axis=dim)

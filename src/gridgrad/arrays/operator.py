@@ -1,0 +1,173 @@
+"""The operator `gridgrad::run`: a plan on the CPU engine as one node of a program that PyTorch compiles.
+
+The compiler sees what goes in and out, and its fake and autograd rules. The plan goes along as text, so that
+the operator means the same in every process.
+"""
+
+import ast
+from collections.abc import Callable, Sequence
+from functools import lru_cache, reduce
+from typing import Any, NamedTuple
+
+import torch
+
+from gridgrad.caching import remember
+from gridgrad.plan import Plan, Term
+from gridgrad.stencil import Row, Stencil
+
+
+class Order(NamedTuple):
+    """What the operator is asked to do: a part of a plan or, if `transposed`, of its transpose."""
+
+    plan: Plan
+    results: tuple[str, ...]  # dtypes
+    computes: tuple[str, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    transposed: bool = False
+
+    def part(self, shape: Sequence[int]) -> Plan:
+        """The plan to run on tensors of this shape."""
+        whole = self.plan.adjoint(shape) if self.transposed else self.plan
+        return whole.among(self.inputs, self.outputs)
+
+    def backward(self, given: Sequence[int], dtypes: Sequence[str]) -> tuple["Order", list[int]]:
+        """The order that takes gradients of the `given` results to inputs of these dtypes, and to which."""
+        terms = self.part_terms()
+        wanted = [
+            k for k, dtype in enumerate(dtypes)
+            if "int" not in dtype and any(t[0] in given and t[1] == k for t in terms)
+        ]  # fmt: skip
+        computes = [
+            reduce(_wider, (self.computes[t[0]] for t in terms if t[0] in given and t[1] == k))
+            for k in wanted
+        ]  # fmt: skip
+        return Order(
+            self.plan,
+            tuple(dtypes[k] for k in wanted),
+            tuple(computes),
+            tuple(self.outputs[k] for k in given),
+            tuple(self.inputs[k] for k in wanted),
+            not self.transposed,
+        ), wanted
+
+    def part_terms(self) -> list[tuple[int, int]]:
+        """(output, input) of each term of the part."""
+        pairs = [(t.output, t.input) for t in self.plan.terms]
+        if self.transposed:
+            pairs = [(input, output) for output, input in pairs]
+        return [
+            (self.outputs.index(output), self.inputs.index(input))
+            for output, input in pairs
+            if output in self.outputs and input in self.inputs
+        ]
+
+
+def _wider(a: str, b: str) -> str:
+    return a if getattr(torch, a).itemsize >= getattr(torch, b).itemsize else b
+
+
+def as_text(order: Order) -> str:
+    """An order as text, of numbers and names only.
+
+    >>> plan = Plan(1, 1, (Term(0, 0, 0, Stencil((), Row((0, 1), (-1.0, 1.0)), ())),))
+    >>> order = Order(plan, ("float32",), ("float32",), (0,), (0,))
+    >>> from_text(as_text(order)) == order
+    True
+    """
+
+    # Tuples without names, one by one: the compiler, which reads this, passes no others on.
+    def row(each: Row) -> tuple[Any, ...]:
+        weights = tuple(each.weights)
+        return (each.offsets, weights, each.divisor, each.sides, each.plain)
+
+    def term(each: Term) -> tuple[Any, ...]:
+        lower = tuple([row(r) for r in each.stencil.lower])
+        upper = tuple([row(r) for r in each.stencil.upper])
+        rows = (lower, row(each.stencil.interior), upper, each.stencil.fits_single)
+        return (each.output, each.input, each.dim, *rows)
+
+    plan = order.plan
+    terms = tuple([term(each) for each in plan.terms])
+    return str(_written((
+        plan.inputs, plan.outputs, terms, order.results, order.computes, order.inputs, order.outputs,
+        order.transposed,
+    )))  # fmt: skip
+
+
+@remember
+def _written(numbers: Any) -> str:
+    return repr(numbers)
+
+
+@lru_cache(maxsize=1024)
+def from_text(text: str) -> Order:
+    inputs, outputs, terms, *rest = ast.literal_eval(text)
+
+    def rows(given: Sequence[Any]) -> tuple[Row, ...]:
+        return tuple(Row(*row) for row in given)
+
+    return Order(
+        Plan(
+            inputs,
+            outputs,
+            tuple(
+                Term(output, input, dim, Stencil(rows(lower), Row(*inner), rows(upper), fits))
+                for output, input, dim, lower, inner, upper, fits in terms
+            ),
+        ),
+        *rest,
+    )
+
+
+def is_constant(plan: Plan) -> bool:
+    """Whether all weights are numbers, which can be written down."""
+    return all(
+        isinstance(number, float)
+        for term in plan.terms
+        for row in (*term.stencil.lower, term.stencil.interior, *term.stencil.upper)
+        for number in (*row.weights, row.divisor)
+    )
+
+
+def register(run: Callable[..., tuple[Any, ...]]) -> Any:
+    """The operator, whose work is done by `run(plan, inputs, results, computes)`."""
+
+    def dtypes(names: Sequence[str]) -> list[Any]:
+        return [getattr(torch, name) for name in names]
+
+    @torch.library.custom_op("gridgrad::run", mutates_args=())
+    def operator(inputs: Sequence[torch.Tensor], order: str) -> list[torch.Tensor]:
+        given = from_text(order)
+        found = run(
+            given.part(inputs[0].shape), inputs, dtypes(given.results), dtypes(given.computes)
+        )
+        # The compiler counts on the strides that it was told.
+        strides = torch.empty_like(inputs[0], device="meta").stride()
+        return [
+            x if x.stride() == strides else x.new_empty_strided(x.shape, strides).copy_(x)
+            for x in found
+        ]
+
+    @operator.register_fake
+    def _(inputs: Sequence[torch.Tensor], order: str) -> list[torch.Tensor]:
+        names = from_text(order).results
+        return [torch.empty_like(inputs[0], dtype=dtype) for dtype in dtypes(names)]
+
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.order = inputs[1]
+        ctx.dtypes = [str(x.dtype).removeprefix("torch.") for x in inputs[0]]
+        ctx.set_materialize_grads(False)
+
+    def backward(ctx: Any, grads: Sequence[Any]) -> tuple[Any, ...]:
+        result: list[Any] = [None] * len(ctx.dtypes)
+        given = [k for k, grad in enumerate(grads) if grad is not None]
+        if given:
+            order, wanted = from_text(ctx.order).backward(given, ctx.dtypes)
+            found = operator([grads[k] for k in given], as_text(order)) if wanted else []
+            for k, value in zip(wanted, found, strict=True):
+                result[k] = value
+        return result, None
+
+    operator.register_autograd(backward, setup_context=setup_context)
+    return operator
