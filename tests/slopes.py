@@ -53,7 +53,9 @@ class Cell(NamedTuple):
         """How many samples at each edge the interior's stencil does not fit."""
         around = (self.order + self.accuracy - (self.grid == "even")) // 2
         along = self.order + self.accuracy - 1
-        return {"center": (around, around), "forward": (0, along), "backward": (along, 0)}[self.side]
+        return {"center": (around, around), "forward": (0, along), "backward": (along, 0)}[
+            self.side
+        ]
 
     @property
     def promise(self) -> np.ndarray:
@@ -72,7 +74,7 @@ def accuracies(grid: str, side: str = "center") -> range:
 
 
 def cells(order: int, grid: str, side: str) -> Iterable[Cell]:
-    """Every cell of these; for one-sided interiors, whose edges are those of centred ones, three edge orders."""
+    """Every cell of these; three edge orders for one-sided interiors, whose edge rows are no others."""
     for accuracy in accuracies(grid, side):
         edges = EDGE_ORDERS if side == "center" else sorted({1, accuracy, 20})
         yield from (Cell(order, accuracy, edge_order, grid, side) for edge_order in edges)
@@ -144,7 +146,7 @@ def variance(matrix: Any, x: np.ndarray) -> np.ndarray:
     waves by about half their θ**2 times the variance.
     """
     reads = matrix.toarray() != 0
-    count = reads.sum(axis=1)
+    count = np.maximum(reads.sum(axis=1), 1)
     mean = (reads * x).sum(axis=1) / count
     return (reads * (x - mean[:, None]) ** 2).sum(axis=1) / (count * (count + 1))
 
@@ -170,14 +172,12 @@ def exactly(cell: Cell, matrix: Any = None) -> list[Exact]:
         offsets = tuple(x[k] - x[i] for k, _ in used)
         exact = gridgrad.weights(offsets, cell.order)
         largest = float(max(map(abs, exact)))
-        worst = max(
-            abs(float(Fraction(w) - e)) for (_, w), e in zip(used, exact, strict=True)
-        )
+        worst = max(abs(float(Fraction(w) - e)) for (_, w), e in zip(used, exact, strict=True))
         found.append(Exact(exact_slope(offsets, cell.order), worst / largest))
     return found
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def exact_slope(offsets: tuple[Fraction, ...], order: int) -> float:
     """The slope of the error with exact weights, in 150 digits, at hundreds of samples a wave."""
     errors = []
@@ -185,14 +185,12 @@ def exact_slope(offsets: tuple[Fraction, ...], order: int) -> float:
         weights = [_real(weight) for weight in gridgrad.weights(offsets, order)]
         for exponent in (-8, -9):
             wave = mpmath.ldexp(1, exponent)
-            total = sum(
-                w * _turned(o, exponent) for o, w in zip(offsets, weights, strict=True)
-            )
+            total = sum(w * _turned(o, exponent) for o, w in zip(offsets, weights, strict=True))
             errors.append(abs(total / (1j * wave) ** order - 1))
         return float(mpmath.log(errors[0] / errors[1], 2))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _turned(offset: Fraction, exponent: int) -> Any:
     return mpmath.expj(mpmath.ldexp(_real(offset), exponent))
 

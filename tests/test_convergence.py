@@ -126,3 +126,19 @@ def test_a_cell_differentiates_by_its_matrix(cell):
     found = gridgrad.derivative(f, spacing=1 if cell.grid == "even" else x, **cell.options)
     bound = 16 * np.finfo(float).eps * (abs(matrix) @ abs(f))
     assert (np.abs(matrix @ f - found) <= bound).all()
+
+
+def test_edges_of_a_gradient_are_as_accurate_as_asked():
+    x = np.linspace(0, 1, 60)
+    errors = [
+        np.abs(
+            gridgrad.gradient(np.exp(x), spacing=x[1], accuracy=8, edge_order=q)[0] - np.exp(x)
+        ).max()
+        for q in (1, 2, 4, 8)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[3] < 1e-12
+    assert np.array_equal(
+        gridgrad.gradient(np.exp(x), accuracy=4)[0], gridgrad.derivative(np.exp(x), accuracy=4)
+    )
+    assert np.array_equal(gridgrad.gradient(np.exp(x))[0], np.gradient(np.exp(x)))
