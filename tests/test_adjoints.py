@@ -10,7 +10,7 @@ import gridgrad
 
 from .grids import BOUNDARIES, field, jittered
 
-SHAPE = (6, 7)
+SHAPE = (7, 8)
 
 
 def _flat(found):
@@ -39,7 +39,6 @@ OPERATORS = {
     "hessian": lambda f, **how: gridgrad.hessian(f, **how),
     "directional": lambda f, **how: gridgrad.directional_derivative(f, (1.0, -2.0), **how),
 }  # fmt: skip
-LINEAR = ("derivative", "gradient", "laplacian", "hessian", "directional")
 # A boundary and an accuracy each, with an edge order where there is an edge.
 CHOICES = [
     {"boundary": "one-sided", "accuracy": 2, "edge_order": 1},
@@ -96,7 +95,7 @@ def test_by_samples_and_steps(name, how):
     _check(function, (_samples(), *steps))
 
 
-@pytest.mark.parametrize("order", [1, 3, 5])
+@pytest.mark.parametrize("order", [1, 3])
 @pytest.mark.parametrize("side", ["center", "forward", "backward"])
 def test_of_higher_orders(order, side):
     f = torch.from_numpy(field((12, 2))).requires_grad_()
@@ -106,6 +105,20 @@ def test_of_higher_orders(order, side):
         return gridgrad.derivative(f, order=order, dim=0, spacing=x, accuracy=3, side=side)
 
     _check(function, (f, x))
+
+
+@pytest.mark.parametrize("boundary", ["reflect", "replicate"])
+def test_mirrored_coordinates_may_require_a_gradient(boundary):
+    """They failed on PyTorch, which has no slices of negative step."""
+    x, f = jittered(9), field(9)
+    found = gridgrad.derivative(
+        torch.from_numpy(f),
+        spacing=torch.tensor(x, requires_grad=True),
+        accuracy=4,
+        boundary=boundary,
+    )
+    expected = gridgrad.derivative(f, spacing=x, accuracy=4, boundary=boundary)
+    np.testing.assert_allclose(found.detach(), expected, rtol=0, atol=1e-12)
 
 
 def _agree(left, right) -> None:
@@ -137,16 +150,24 @@ def test_the_adjoint_is_exact(boundary, even):
         _agree(((found.detach() - offset) * y).sum(), (f.detach() * back).sum())
 
 
-@pytest.mark.parametrize("how", [*CHOICES, {"boundary": 0.0, "accuracy": 4}], ids=_name)
-@pytest.mark.parametrize("even", [True, False])
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize(
+    "how", [CHOICES[1], *CHOICES[3:], {"boundary": 0.0, "accuracy": 4}], ids=_name
+)
+@pytest.mark.parametrize(
+    ("name", "even"),
+    [
+        ("derivative", False),
+        ("gradient", True),
+        ("laplacian", True),
+        ("hessian", True),
+        ("directional", False),
+    ],
+)
 def test_the_adjoint_is_exact_on_jax(name, even, how):
     """Forwards a linear map is its own derivative; backwards it is the adjoint of that."""
     if name == "hessian" and how["boundary"] == 0.0:
         pytest.skip("a hessian is not offered with a number beyond an edge")
     spacing = (0.5, 2.0) if even else tuple(jittered(n, n) for n in SHAPE)
-    if how["boundary"] == "periodic" and not even:
-        how = {**how, "period": 1.5}
     with jax.enable_x64(True):
         f, t = jax.numpy.asarray(field(SHAPE, 1)), jax.numpy.asarray(field(SHAPE, 2))
 
