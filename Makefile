@@ -17,7 +17,7 @@ demo: $(DEMO)/.ready ## differentiate real terrain and draw it
 test: $(TEST)/.ready lint ## format, lint, types and every test
 	$(TEST)/bin/pytest -n auto
 
-test-all: $(TEST)/.ready lint ## the same, and every order, accuracy, edge and grid (half an hour)
+test-all: $(TEST)/.ready lint ## the same, and every order, accuracy, edge and grid (half an hour and more)
 	$(TEST)/bin/pytest -n auto --all
 
 stress: $(TEST)/.ready ## 60 seconds of threads and forked children at the CPU engine together

@@ -86,24 +86,29 @@ def page() -> str:
         "Written by `make accuracy` (`python -m benchmarks.accuracy`). Every number was measured by it.",
         "![Errors against the number of samples](accuracy.png)",
         "The largest error of the derivatives of a sine of three periods, edges included, over the largest "
-        "derivative. Numbers name the accuracy of gridgrad; its faint lines go on where rounding of the samples "
+        "derivative. Numbers name the accuracy of gridgrad; its faint lines go on where rounding of "
+        "the samples "
         "is all that is left. Jittered grids move each sample by up to 0.3 steps. NumPy and PyTorch, at "
         "`edge_order=2`, differentiate twice for a second derivative, which costs an order at the edges "
         "and on uneven grids.",
         "## Uniform weights",
         "The largest error of a weight, in units of its last place in float64, against exact rationals. "
-        f"The worst of all is {max(errors.values()):.2f}. `gridgrad.weights` gives the rationals themselves.",
+        f"The worst of all is {max(errors.values()):.2f}. `gridgrad.weights` gives the rationals "
+        "themselves.",
         table(
             ["order", *(f"accuracy {p}" for p in ACCURACIES)],
             [[str(m), *(f"{errors[m, p]:.2f}" for p in ACCURACIES)] for m in ORDERS],
         ),
         *convergence.sections(),
         "## Digits kept",
-        "Single precision. *300 + x*: the largest error in the interior of the slope, which is 1, of float32 "
+        "Single precision. *300 + x*: the largest error in the interior of the slope, which is 1, of "
+        "float32 "
         "samples 300 + x at a step of 0.013, against the exact slopes of the same samples. *Bound*: "
-        "differences of such samples are exact, so that rounding the quotient once is all that the difference "
+        "differences of such samples are exact, so that rounding the quotient once is all that the "
+        "difference "
         "form costs; this is half a unit in the last place. *Constant*: the largest derivative of samples "
-        "that are all 300.1, which should be 0, on uneven coordinates and at accuracy 8 (– is not offered).",
+        "that are all 300.1, which should be 0, on uneven coordinates and at accuracy 8 (– is not "
+        "offered).",
         table(["", "300 + x", "bound", "constant, uneven", "constant, accuracy 8"], _offset_rows()),
     ]
     return "\n\n".join(parts) + "\n"

@@ -1,4 +1,4 @@
-"""The order of accuracy that was measured, for docs/accuracy.md. The tests measure it by the same functions."""
+"""The order of accuracy that was measured, for docs/accuracy.md. Tests measure it by the same functions."""
 
 import numpy as np
 
@@ -12,11 +12,16 @@ def sections() -> list[str]:
     """Tables of the interior and of the edges, on each kind of grid."""
     found = [
         "## Order of accuracy",
-        "Waves exp(i \u03b8 x) become longer on a grid whose gaps are near 1, which is to refine it. For each sample "
-        "the slope of log(error) against log(\u03b8) is measured, in float64 where rounding does not hide it, and in "
-        "150 digits, with the exact weights of the samples that it reads, for all. The tests do that for every order, "
-        "accuracy, edge order, grid and side; here is what is measured for all orders and accuracies, edge orders "
-        f"{', '.join(map(str, EDGES[:-1]))} and {EDGES[-1]}, and centred stencils. *Even*: equal gaps. *Jittered*: "
+        "Waves exp(i θ x) become longer on a grid whose gaps are near 1, which is to refine it. For "
+        "each sample "
+        "the slope of log(error) against log(θ) is measured, in float64 where rounding does not hide "
+        "it, and in "
+        "150 digits, with the exact weights of the samples that it reads, for all. The tests do that "
+        "for every order, "
+        "accuracy, edge order, grid and side; here is what is measured for all orders and "
+        "accuracies, edge orders "
+        f"{', '.join(map(str, EDGES[:-1]))} and {EDGES[-1]}, and centred stencils. *Even*: equal "
+        "gaps. *Jittered*: "
         "gaps of 0.5 to 1.5 at random. *Stretched*: gaps that grow from 1 to 2.6.",
     ]
     deviations, tables = [], []
@@ -34,12 +39,15 @@ def sections() -> list[str]:
         "worst slope less the promise, float64", "largest error of a weight",
     ]  # fmt: skip
     found += [
-        "The worst deviations from the promise. In float64 waves are not long enough for more digits of a slope: "
-        "the finite length takes up to 0.3 off it, an order lost would take 1. The error of a weight is in units of "
+        "The worst deviations from the promise. In float64 waves are not long enough for more digits "
+        "of a slope: "
+        "the finite length takes up to 0.5 off it, an order lost would take 1. The error of a weight "
+        "is in units of "
         "2**-52 of the row's largest.",
         table(head, deviations),
         *tables,
-        "Centred stencils on coordinates have an odd number of samples, which gains an order where order + accuracy "
+        "Centred stencils on coordinates have an odd number of samples, which gains an order where "
+        "order + accuracy "
         "is even.",
     ]
     return found
@@ -83,7 +91,7 @@ def _measure(grid: str) -> tuple[list[str], list[list[str]], list[list[str]]]:
         ],
         [[str(m), *(f"{interior[m, p]:.2f}" for p in accuracies(grid))] for m in ORDERS],
         [[str(m), *(f"{edges[m, q]:.2f}" for q in EDGES)] for m in ORDERS],
-    )
+    )  # fmt: skip
 
 
 def _least(found: dict[tuple[int, int], float], key: tuple[int, int], slopes: np.ndarray) -> None:
