@@ -6,7 +6,7 @@ TEST = .venvs/test
 BENCH = .venvs/bench
 MANIFEST = pyproject.toml constraints.txt tools/environment.sh
 
-.PHONY: help demo test stress bench lint format clean
+.PHONY: help demo test test-all stress bench accuracy lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,11 +17,17 @@ demo: $(DEMO)/.ready ## differentiate real terrain and draw it
 test: $(TEST)/.ready lint ## format, lint, types and every test
 	$(TEST)/bin/pytest -n auto
 
+test-all: $(TEST)/.ready lint ## the same, and every order, accuracy, edge and grid (half an hour and more)
+	$(TEST)/bin/pytest -n auto --all
+
 stress: $(TEST)/.ready ## 60 seconds of threads and forked children at the CPU engine together
 	$(TEST)/bin/python tests/stress.py --seconds 60
 
 bench: $(BENCH)/.ready ## time everything against its peers and write docs/benchmarks.md
 	$(BENCH)/bin/python -m benchmarks
+
+accuracy: $(BENCH)/.ready ## measure how accurate results are and write docs/accuracy.md
+	$(BENCH)/bin/python -m benchmarks.accuracy
 
 lint: $(TEST)/.ready ## check format, lint and types
 	$(TEST)/bin/ruff format --check .

@@ -29,7 +29,26 @@ def writable(request: pytest.FixtureRequest) -> Library:
     return request.param
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the tests marked slow as well")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "thread_unsafe: NumPy's own tests carry it; it means nothing here"
     )
+    config.addinivalue_line("markers", "slow: goes through all cases of a proof; runs with --all")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is slow, unless --all is given.
+
+    It takes minutes to go through every order, accuracy, edge and grid. Each such test has a fast sister
+    that checks a selection of the same cases by the same function.
+    """
+    if config.getoption("--all"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    if slow:
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]

@@ -109,9 +109,10 @@ def fornberg(
     table = [[one if k == 0 else zero] for k in range(order + 1)]
     previous_product = one
     for i in range(1, len(offsets)):
+        apart = [gap(i, j) for j in range(i)]
         product = one
-        for j in range(i):
-            product = product * gap(i, j)
+        for each in apart:
+            product = product * each
         newest = [
             previous_product * ((k * table[k - 1][-1] if k else 0) - offsets[i - 1] * table[k][-1])
             for k in range(order + 1)
@@ -119,7 +120,7 @@ def fornberg(
         for j in range(i):
             for k in range(order, -1, -1):
                 lower = k * table[k - 1][j] if k else 0
-                table[k][j] = (offsets[i] * table[k][j] - lower) / gap(i, j)
+                table[k][j] = (offsets[i] * table[k][j] - lower) / apart[j]
         for k in range(order + 1):
             table[k].append(newest[k] / product)
         previous_product = product

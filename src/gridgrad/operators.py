@@ -213,7 +213,9 @@ def derivative(
         What stands beyond the edges, on both sides or as (lower side, upper side): "one-sided", nothing, so
         that stencils there read inner samples only; "periodic", the other end; "reflect", the samples
         mirrored at the edge sample, as `numpy.pad` and PyTorch pad; "replicate", the edge sample (NumPy's
-        "edge"); or this number. Positions beyond the edge are mirrored too.
+        "edge"); or this number. Positions beyond the edge are mirrored too. The order of accuracy holds
+        there for functions that are smooth when so continued: that are periodic, even about the edge
+        sample, or constant near it. For others the stencil sees a kink at the edge.
     period : number, optional
         For a periodic dim with coordinates, how far the first sample is from itself in the next period, in
         the unit of the coordinates. With a step it is n times the step.
@@ -238,8 +240,8 @@ def derivative(
     Guarantees
     ----------
     A constant has derivative exactly 0 (unless a number stands beyond the edge). Uniform weights are exact
-    rationals rounded once. The stated order of accuracy holds everywhere, on any grid. Rolling the samples of
-    a periodic dim with a step rolls the result, bit for bit.
+    rationals rounded once. The stated order of accuracy holds everywhere, on any grid (beyond edges as
+    `boundary` says). Rolling the samples of a periodic dim with a step rolls the result, bit for bit.
 
     Source: B. Fornberg, Calculation of weights in finite difference formulas, SIAM Review 40 (1998), 685-691.
 

@@ -98,6 +98,10 @@ class Positions:
             found = tuple(xp.concat([part[index] for index in indices]) for part in self.parts)
             return found if self.wide is None else tuple(xp.astype(x, self.wide) for x in found)
 
+        def backwards(index: Any) -> tuple[Any, ...]:
+            # PyTorch has no slices of negative step.
+            return tuple(xp.flip(part, axis=0) for part in pick(index))
+
         def apart(index: Any, other: Any) -> Any:
             return difference(pick(index), pick(other))
 
@@ -110,17 +114,13 @@ class Positions:
                 self, parts=(*pick(ends[0], slice(0, n), ends[1]), xp.concat(shifts)), made={}
             )
         # Mirrored at the edge: as far beyond it as the inner neighbour is inside.
-        lower, upper = (
-            slice(below, 0, -1),
-            slice(n - 2, n - 2 - above if n - 2 - above >= 0 else None, -1),
-        )
         first = [slice(0, 1)] * below
         last = [slice(n - 1, n)] * above
         shifts = [none]
         if below:
-            shifts.insert(0, difference(pick(*first), pick(lower)))
+            shifts.insert(0, difference(pick(*first), backwards(slice(1, below + 1))))
         if above:
-            shifts.append(difference(pick(*last), pick(upper)))
+            shifts.append(difference(pick(*last), backwards(slice(n - 1 - above, n - 1))))
         return replace(self, parts=(*pick(*first, slice(0, n), *last), xp.concat(shifts)), made={})
 
     def _turn(self, period: Any, dim: int, n: int) -> Any:

@@ -1,0 +1,186 @@
+"""Derivatives of operators, through their public interface: PyTorch's and JAX's, forwards and backwards."""
+
+import jax
+import numpy as np
+import pytest
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+
+import gridgrad
+
+from .grids import BOUNDARIES, field, jittered
+
+SHAPE = (7, 8)
+
+
+def _flat(found):
+    """The results of an operator, however nested, as one tuple."""
+    if isinstance(found, tuple | list):
+        return tuple(each for part in found for each in _flat(part))
+    return (found,)
+
+
+def _pair(f):
+    return (f, f * f + 1)
+
+
+# What each makes of samples f; a vector field is (f, f**2 + 1), so that both components count. The
+# derivative is along the first dim.
+OPERATORS = {
+    "derivative": lambda f, spacing, **how: gridgrad.derivative(
+        f, order=2, dim=0, **{k: v[0] if isinstance(v, list) else v for k, v in how.items()},
+        spacing=spacing[0],
+    ),
+    "gradient": lambda f, **how: gridgrad.gradient(f, **how),
+    "laplacian": lambda f, **how: gridgrad.laplacian(f, **how),
+    "divergence": lambda f, **how: gridgrad.divergence(_pair(f), **how),
+    "curl": lambda f, **how: gridgrad.curl(_pair(f), **how),
+    "jacobian": lambda f, **how: gridgrad.jacobian(_pair(f), **how),
+    "hessian": lambda f, **how: gridgrad.hessian(f, **how),
+    "directional": lambda f, **how: gridgrad.directional_derivative(f, (1.0, -2.0), **how),
+}  # fmt: skip
+# A boundary and an accuracy each, with an edge order where there is an edge.
+CHOICES = [
+    {"boundary": "one-sided", "accuracy": 2, "edge_order": 1},
+    {"boundary": "one-sided", "accuracy": 4, "edge_order": 3},
+    {"boundary": "periodic", "accuracy": 4},
+    {"boundary": ["reflect", ("replicate", "one-sided")], "accuracy": 2},
+]
+
+
+def _name(how) -> str:
+    return f"{how['boundary']}-{how['accuracy']}"
+
+
+def _samples(dtype=torch.float64):
+    torch.manual_seed(0)
+    return torch.randn(SHAPE, dtype=dtype, requires_grad=True)
+
+
+def _check(function, given) -> None:
+    """Backwards, and backwards twice, along random directions."""
+    assert gradcheck(function, given, fast_mode=True)
+    assert gradgradcheck(function, given, fast_mode=True)
+
+
+@pytest.mark.parametrize("how", CHOICES, ids=_name)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_by_samples(name, how):
+    for dtype in (torch.float64, torch.complex128):
+        f = _samples(dtype)
+        _check(lambda f: _flat(OPERATORS[name](f, spacing=(0.5, 2.0), **how)), (f,))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [CHOICES[0], {"boundary": "periodic", "accuracy": 2, "period": 8.5}, CHOICES[3]],
+    ids=_name,
+)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_by_samples_and_coordinates(name, how):
+    x, y = (torch.tensor(jittered(n, n) * n, requires_grad=True) for n in SHAPE)
+
+    def function(f, x, y):
+        return _flat(OPERATORS[name](f, spacing=(x, y), **how))
+
+    _check(function, (_samples(), x, y))
+
+
+@pytest.mark.parametrize("how", CHOICES, ids=_name)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_by_samples_and_steps(name, how):
+    steps = (torch.tensor(s, dtype=torch.float64, requires_grad=True) for s in (0.7, -1.3))
+
+    def function(f, h, k):
+        return _flat(OPERATORS[name](f, spacing=(h, k), **how))
+
+    _check(function, (_samples(), *steps))
+
+
+@pytest.mark.parametrize("order", [1, 3])
+@pytest.mark.parametrize("side", ["center", "forward", "backward"])
+def test_of_higher_orders(order, side):
+    f = torch.from_numpy(field((12, 2))).requires_grad_()
+    x = torch.tensor(jittered(12, 1) * 12, requires_grad=True)
+
+    def function(f, x):
+        return gridgrad.derivative(f, order=order, dim=0, spacing=x, accuracy=3, side=side)
+
+    _check(function, (f, x))
+
+
+@pytest.mark.parametrize("boundary", ["reflect", "replicate"])
+def test_mirrored_coordinates_may_require_a_gradient(boundary):
+    """They failed on PyTorch, which has no slices of negative step."""
+    x, f = jittered(9), field(9)
+    found = gridgrad.derivative(
+        torch.from_numpy(f),
+        spacing=torch.tensor(x, requires_grad=True),
+        accuracy=4,
+        boundary=boundary,
+    )
+    expected = gridgrad.derivative(f, spacing=x, accuracy=4, boundary=boundary)
+    np.testing.assert_allclose(found.detach(), expected, rtol=0, atol=1e-12)
+
+
+def _agree(left, right) -> None:
+    assert abs(float(left - right)) < 1e-9 * (1 + abs(float(left)))
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES[:5], ids=str)
+@pytest.mark.parametrize("even", [True, False])
+def test_the_adjoint_is_exact(boundary, even):
+    """<A x, y> = <x, A^T y> on PyTorch."""
+    n = 9
+    grid = [0.5, 0.25] if even else [torch.from_numpy(jittered(n, k)) for k in range(2)]
+    how = {
+        "boundary": boundary, "accuracy": 4, "spacing": grid,
+        "period": None if even or boundary != "periodic" else 1.4,
+    }  # fmt: skip
+    f = torch.from_numpy(field((n, n))).requires_grad_()
+    for call in (
+        lambda x: gridgrad.laplacian(x, **how),
+        lambda x: gridgrad.divergence((x, 2 * x), **how),
+        lambda x: gridgrad.curl((x, x.T), **how),
+        lambda x: gridgrad.gradient(x, **how)[1],
+        lambda x: gridgrad.directional_derivative(x, (1.0, 2.0), **how),
+    ):
+        y = torch.randn(n, n, dtype=torch.float64)
+        found = call(f)
+        (back,) = torch.autograd.grad(found, f, y)
+        offset = call(torch.zeros_like(f)).detach()  # of a number beyond the edge
+        _agree(((found.detach() - offset) * y).sum(), (f.detach() * back).sum())
+
+
+@pytest.mark.parametrize(
+    "how", [CHOICES[1], *CHOICES[3:], {"boundary": 0.0, "accuracy": 4}], ids=_name
+)
+@pytest.mark.parametrize(
+    ("name", "even"),
+    [
+        ("derivative", False),
+        ("gradient", True),
+        ("laplacian", True),
+        ("hessian", True),
+        ("directional", False),
+    ],
+)
+def test_the_adjoint_is_exact_on_jax(name, even, how):
+    """Forwards a linear map is its own derivative; backwards it is the adjoint of that."""
+    if name == "hessian" and how["boundary"] == 0.0:
+        pytest.skip("a hessian is not offered with a number beyond an edge")
+    spacing = (0.5, 2.0) if even else tuple(jittered(n, n) for n in SHAPE)
+    with jax.enable_x64(True):
+        f, t = jax.numpy.asarray(field(SHAPE, 1)), jax.numpy.asarray(field(SHAPE, 2))
+
+        def function(f):
+            return _flat(OPERATORS[name](f, spacing=spacing, **how))
+
+        _, forwards = jax.jvp(function, (f,), (t,))
+        found, pull = jax.vjp(function, t)
+        for one, other in zip(forwards, found, strict=True):
+            assert one.dtype == np.float64
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-12 * float(abs(other).max()))
+        ys = tuple(jax.numpy.asarray(field(SHAPE, 3 + k)) for k in range(len(found)))
+        (back,) = pull(ys)
+        _agree(sum((a * y).sum() for a, y in zip(found, ys, strict=True)), (t * back).sum())
