@@ -344,12 +344,15 @@ def varying_two(row, here, centre, n, p, p2, w, w2, own, other, more, s):
             swapped = get(mine, j) == 0
             f0 = read(instead, j) if swapped else f0
         change, change2 = read(a, j) * s - f0 * s, read(b, j) * s - f0 * s
-        if careful:
-            change = zero if v1 == 0 or (swapped and first) else change
-            change2 = zero if v2 == 0 else change2
-        value = fma(v2, change2, v1 * change)
+        # One after another, as `weighted` adds them: results must not depend on which of the two is taken.
+        absent = careful and (v1 == 0 or (swapped and first))
         if more:
-            value += get(out, j)
+            old = get(out, j)
+            value = old if absent else fma(v1, change, old)
+        else:
+            value = zero if absent else v1 * change
+        begun = more or not absent
+        value = value if careful and v2 == 0 else fma(v2, change2, value) if begun else v2 * change2
         put(out, j, value)
         odd |= not (abs(value) < np.inf)
     return not odd
