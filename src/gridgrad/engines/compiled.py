@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numba import from_dtype, njit, types
 
-from gridgrad.engines import kernels, loops
+from gridgrad.engines import kernels, loops, weighted, words
 
-_SOURCES = (kernels, loops)
+_SOURCES = (kernels, loops, weighted, words)
 
 
 def _entry(sources: int) -> Any:

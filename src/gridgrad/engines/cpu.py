@@ -15,6 +15,7 @@ import numpy as np
 from gridgrad.engines import program
 from gridgrad.engines.memory import address, contiguous_strides, memory_order
 from gridgrad.engines.staging import Inexact, Stages
+from gridgrad.engines.tables import compose
 from gridgrad.engines.threads import share, threads_here
 from gridgrad.plan import Plan
 
@@ -61,7 +62,7 @@ class SmallJob:
         plan = Plan(1, plan.outputs, terms)
         strides = [contiguous_strides(shape, x.itemsize)] * (1 + plan.outputs)
         route = program.walk(shape, strides, x.itemsize)
-        tables, weights = program.compose(plan, route, strides, x.dtype)
+        tables, weights = compose(plan, route, strides, x.dtype)
         boxes = program.boxes(
             route, program.cached_blocks(route, _reach(plan, route), x.itemsize, 1)
         )
@@ -122,7 +123,7 @@ def _run(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
         whole = [program.wraps(plan, dim) for dim in range(route.split + 1)]
         stages = Stages(arrays, count, direct, route, _reach(plan, route), whole, dtype)
         tables, weights = _remembered(
-            plan, (shape, kept, dtype), lambda: program.compose(plan, route, stages.strides, dtype)
+            plan, (shape, kept, dtype), lambda: compose(plan, route, stages.strides, dtype)
         )
         tasks = list(program.boxes(route, stages.blocks))
 
@@ -151,7 +152,7 @@ def _lay_out(
     blocks = program.cached_blocks(route, _reach(plan, route), dtype.itemsize, threads)
     boxes = program.boxes(route, blocks)
     tasks = np.array_split(boxes, min(len(boxes), 16 * threads if threads > 1 else 1))
-    return (*program.compose(plan, route, strides, dtype), tasks)
+    return (*compose(plan, route, strides, dtype), tasks)
 
 
 def _reach(plan: Plan, route: program.Walk) -> list[int]:

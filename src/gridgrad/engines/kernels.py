@@ -35,28 +35,22 @@ from gridgrad.engines.layout import (
     WIDE,
     N,
 )  # fmt: skip
-from gridgrad.engines.loops import (
-    add,
-    divide,
+from gridgrad.engines.loops import add, divide, line_weights, nothing, rescue, singles, varying_two
+from gridgrad.engines.weighted import weighted
+from gridgrad.engines.words import (
     get,
     integers,
     least,
-    line_weights,
     loop,
     most,
-    nothing,
     part,
     pointer,
     put,
     read,
-    rescue,
     room_for_chunks,
     room_for_index,
     room_for_lists,
-    singles,
-    varying_two,
-    weighted,
-)  # fmt: skip
+)
 
 # As in the reference engine: what overflows is computed again at this scale.
 ROOM = 2.0**-10
@@ -127,10 +121,16 @@ def _sum(row, n, lists, count, divisor, wide, s):
     behind, shares = integers(lists + 8 * MOST_STEPS), True
     for k in range(1, count):
         shares &= get(behind, k) == get(behind, 0)
-    finite = weighted(
+    done = weighted(
         row, n, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, type(s)(divisor),
         divisor != 1 and wide == 0, shares, s,
     )  # fmt: skip
+    finite = done >= 0
+    if done == 0:
+        finite = singles(
+            row, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, 0, n, 0, n, n,
+            1.0 if wide else divisor, s,
+        )  # fmt: skip
     return divide(row, n, divisor, s) if wide else finite
 
 
