@@ -12,7 +12,7 @@ from gridgrad.differences import difference, parts
 from gridgrad.errors import GridError, GridTypeError, NonMonotonicWarning, warn
 
 # NumPy's units of time that have a fixed length, in seconds.
-_SECONDS = {
+SECONDS = {
     "W": Fraction(604800),
     "D": Fraction(86400),
     "h": Fraction(3600),
@@ -148,7 +148,7 @@ def _is_ordered(x: Any) -> bool:
     )
 
 
-def check_shape(shape: tuple[int, ...], dim: int, n: int) -> None:
+def check_shape(shape: tuple[int, ...], dim: Any, n: int) -> None:
     """Refuse coordinates that are not one a sample."""
     if len(shape) != 1:
         raise GridError(
@@ -161,7 +161,7 @@ def check_shape(shape: tuple[int, ...], dim: int, n: int) -> None:
         )
 
 
-def seconds(time: Any, dim: int) -> float:
+def seconds(time: Any, dim: Any) -> float:
     """A timedelta64 in seconds."""
     if np.isnat(time):
         raise GridError(f"spacing for dim {dim} must be finite and not zero, but is NaT.")
@@ -169,19 +169,22 @@ def seconds(time: Any, dim: int) -> float:
     return float(int(count) * unit)
 
 
-_known: dict[tuple[str, bytes], Positions] = {}
+_known: dict[tuple[str, Any, bytes], Positions] = {}
 
 
-def from_values(x: Any, dim: int) -> Positions:
-    """Check coordinates whose values can be read: finite, distinct, and with a warning if they turn back."""
+def from_values(x: Any, dim: Any, per: Fraction | int = 1) -> Positions:
+    """Check coordinates whose values can be read: finite, distinct, and with a warning if they turn back.
+
+    `dim` is what errors call the dim. Times count in units of `per` seconds.
+    """
     if x.nbytes > _SMALL or x.dtype.kind in "cVO" or isinstance(x, np.ma.MaskedArray):
-        return _checked(x, dim)
+        return _checked(x, dim, per)
     # Short coordinates are given again and again, and to check them takes longer than to use them.
-    key = (x.dtype.str, x.tobytes())
+    key = (x.dtype.str, per, x.tobytes())
     found = _known.get(key)
     if found is None:
         x = x.copy()
-        found = _checked(x, dim)
+        found = _checked(x, dim, per)
         if _is_ordered(x):  # others warn each time
             if len(_known) >= 256:
                 _known.clear()
@@ -189,13 +192,14 @@ def from_values(x: Any, dim: int) -> Positions:
     return found
 
 
-def _checked(x: Any, dim: int) -> Positions:
+def _checked(x: Any, dim: Any, per: Fraction | int) -> Positions:
     if isinstance(x, np.ma.MaskedArray):
         _refuse_first(np.ma.getmaskarray(x), x, dim)
         x = x.data
     if x.dtype.kind in "mM":
         _refuse_first(np.isnat(x), x, dim)
         counts, unit = _counts(x, dim)
+        unit /= per
         found = Positions(parts(counts, np.dtype(np.longdouble), np), np, unit.as_integer_ratio())
     elif x.dtype.kind in "iu":
         found = Positions(parts(x, np.dtype(np.longdouble), np), np)
@@ -244,20 +248,20 @@ def _common_step(positions: Positions, n: int) -> Any:
     return step
 
 
-def _counts(times: Any, dim: int) -> tuple[Any, Fraction]:
+def _counts(times: Any, dim: Any) -> tuple[Any, Fraction]:
     """Times as int64 counts of a unit of so many seconds."""
     unit, count = np.datetime_data(times.dtype)
     if unit in ("Y", "M") and times.dtype.kind == "M":
         times, unit, count = times.astype("datetime64[D]"), "D", 1
-    if unit not in _SECONDS:
+    if unit not in SECONDS:
         raise GridTypeError(
             f"spacing for dim {dim} is {times.dtype}, whose unit has no fixed length; "
             "convert it to days, seconds or another fixed unit of time."
         )
-    return times.astype(np.int64), count * _SECONDS[unit]
+    return times.astype(np.int64), count * SECONDS[unit]
 
 
-def _refuse_first(bad: Any, x: Any, dim: int) -> None:
+def _refuse_first(bad: Any, x: Any, dim: Any) -> None:
     if bad.any():
         first = int(np.argmax(bad))
         raise GridError(
@@ -265,7 +269,7 @@ def _refuse_first(bad: Any, x: Any, dim: int) -> None:
         )
 
 
-def _check_distinct(positions: Positions, x: Any, dim: int) -> None:
+def _check_distinct(positions: Positions, x: Any, dim: Any) -> None:
     if x.dtype.kind != "c" and _is_ordered(x):
         return
     gaps = positions.gaps(1, 0, 0, len(x) - 1)
