@@ -47,6 +47,7 @@ class Positions:
     # their size, by which weights are multiplied and results divided.
     unit_size: float = 1.0
     made: dict[Any, Any] = field(default_factory=dict)  # what was worked out from them
+    lasting: bool = False  # the one object for these coordinates, from call to call
 
     def gaps(self, a: int, b: int, start: int, stop: int) -> Any:
         """x[i + a] - x[i + b] for i from `start` up to `stop`, differenced before anything is rounded."""
@@ -186,6 +187,7 @@ def from_values(x: Any, dim: Any, per: Fraction | int = 1) -> Positions:
         x = x.copy()
         found = _checked(x, dim, per)
         if _is_ordered(x):  # others warn each time
+            found = replace(found, lasting=True)
             if len(_known) >= 256:
                 _known.clear()
             _known[key] = found
