@@ -94,6 +94,7 @@ class Positions:
         They are sums of two parts, so that nothing is rounded before differences are taken.
         """
         n, xp = self.parts[0].shape[0], self.xp
+        made_anew: dict[str, Any] = {"made": {}, "lasting": False}
 
         def pick(*indices: Any) -> tuple[Any, ...]:
             found = tuple(xp.concat([part[index] for index in indices]) for part in self.parts)
@@ -108,7 +109,7 @@ class Positions:
             ends = slice(n - below, n), slice(0, above)
             shifts = [none[:below] - turn, none, none[:above] + turn]
             return replace(
-                self, parts=(*pick(ends[0], slice(0, n), ends[1]), xp.concat(shifts)), made={}
+                self, parts=(*pick(ends[0], slice(0, n), ends[1]), xp.concat(shifts)), **made_anew
             )
         # Mirrored at the edge: as far beyond it as the inner neighbour is inside.
         lower, upper = (
@@ -122,7 +123,8 @@ class Positions:
             shifts.insert(0, difference(pick(*first), pick(lower)))
         if above:
             shifts.append(difference(pick(*last), pick(upper)))
-        return replace(self, parts=(*pick(*first, slice(0, n), *last), xp.concat(shifts)), made={})
+        summands = (*pick(*first, slice(0, n), *last), xp.concat(shifts))
+        return replace(self, parts=summands, **made_anew)
 
     def _turn(self, period: Any, dim: int, n: int) -> Any:
         """What the coordinates grow by in a period, in their own unit."""

@@ -6,6 +6,7 @@ from typing import Any
 import xarray as xr
 
 from gridgrad import operators, vectors
+from gridgrad.axis import resolve_order
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.labelled.attributes import derivative_name, derivative_title
 from gridgrad.labelled.coordinates import resolve
@@ -64,22 +65,21 @@ class ArrayAccessor:
         grid = resolve(
             array, [dim], spacing=spacing, boundary=boundary, period=period, time_unit=time_unit
         )
-        fields = Fields([array], grid)
+        fields, along = Fields([array], grid), grid.along * resolve_order(order)
+        described = fields.describe(
+            derivative_title(fields.title(0), [along[0].title], len(along)),
+            [(0, along)],
+            "a derivative",
+        )
         options: dict[str, Any] = {"accuracy": accuracy, "edge_order": edge_order, "side": side}
-        if type(order) is int and order == 1:
+        if len(along) == 1:
             # The same stencils, where small arrays take a shorter way.
             options["edge_order"] = accuracy if edge_order is None else edge_order
             (found,) = fields.run(operators.gradient, fields.values[0], **options)
         else:
             found = fields.run(_along_one, fields.values[0], order=order, **options)
-        order = int(order)
-        return fields.result(
-            found,
-            derivative_name(array.name, [grid.along[0].name] * order),
-            derivative_title(fields.title(0), [grid.along[0].title], order),
-            [(0, grid.along * order)],
-            "a derivative",
-        )
+        name = derivative_name(array.name, [each.name for each in along])
+        return fields.result(found, name, described)
 
     def gradient(
         self,
@@ -107,6 +107,12 @@ class ArrayAccessor:
             array, dims, spacing=spacing, boundary=boundary, period=period, time_unit=time_unit
         )
         fields = Fields([array], grid)
+        described = {
+            derivative_name(array.name, [each.name]): fields.describe(
+                derivative_title(fields.title(0), [each.title], 1), [(0, [each])], "a gradient"
+            )
+            for each in grid.along
+        }
         found = fields.run(
             operators.gradient,
             fields.values[0],
@@ -114,18 +120,7 @@ class ArrayAccessor:
             edge_order=edge_order,
             side=side,
         )
-        return xr.Dataset(
-            {
-                derivative_name(array.name, [each.name]): fields.variable(
-                    values,
-                    derivative_title(fields.title(0), [each.title], 1),
-                    [(0, [each])],
-                    "a gradient",
-                )
-                for each, values in zip(grid.along, found, strict=True)
-            },
-            coords=array.coords,
-        )
+        return fields.results(found, described)
 
     def laplacian(
         self,
@@ -150,16 +145,15 @@ class ArrayAccessor:
             array, dims, spacing=spacing, boundary=boundary, period=period, time_unit=time_unit
         )
         fields = Fields([array], grid)
-        found = fields.run(
-            vectors.laplacian, fields.values[0], accuracy=accuracy, edge_order=edge_order
-        )
-        return fields.result(
-            found,
-            _of("laplacian", array.name),
+        described = fields.describe(
             _of("laplacian", fields.title(0), " of "),
             [(0, [each, each]) for each in grid.along],
             "a laplacian",
         )
+        found = fields.run(
+            vectors.laplacian, fields.values[0], accuracy=accuracy, edge_order=edge_order
+        )
+        return fields.result(found, _of("laplacian", array.name), described)
 
     def hessian(
         self,
@@ -185,24 +179,18 @@ class ArrayAccessor:
             array, dims, spacing=spacing, boundary=boundary, period=period, time_unit=time_unit
         )
         fields, along = Fields([array], grid), grid.along
+        pairs = [(i, j) for i in range(len(along)) for j in range(i, len(along))]
+        described = {}
+        for i, j in pairs:
+            by = [along[i], along[j]]
+            titles = list(dict.fromkeys(each.title for each in by))
+            described[derivative_name(array.name, [each.name for each in by])] = fields.describe(
+                derivative_title(fields.title(0), titles, 2), [(0, by)], "a second derivative"
+            )
         found = fields.run(
             vectors.hessian, fields.values[0], accuracy=accuracy, edge_order=edge_order
         )
-        pairs = [(i, j) for i in range(len(along)) for j in range(i, len(along))]
-        return xr.Dataset(
-            {
-                derivative_name(array.name, [along[i].name, along[j].name]): fields.variable(
-                    found[i][j],
-                    derivative_title(
-                        fields.title(0), list(dict.fromkeys((along[i].title, along[j].title))), 2
-                    ),
-                    [(0, [along[i], along[j]])],
-                    "a second derivative",
-                )
-                for i, j in pairs
-            },
-            coords=array.coords,
-        )
+        return fields.results([found[i][j] for i, j in pairs], described)
 
     def directional_derivative(
         self,
@@ -237,17 +225,16 @@ class ArrayAccessor:
             time_unit=time_unit,
         )  # fmt: skip
         fields = Fields([array], grid)
-        found = fields.run(
-            vectors.directional_derivative, fields.values[0], tuple(direction.values()),
-            accuracy=accuracy, edge_order=edge_order,
-        )  # fmt: skip
-        return fields.result(
-            found,
-            _of("directional_derivative", array.name),
+        described = fields.describe(
             _of("directional derivative", fields.title(0), " of "),
             [(0, [each]) for each in grid.along],
             "a directional derivative",
         )
+        found = fields.run(
+            vectors.directional_derivative, fields.values[0], tuple(direction.values()),
+            accuracy=accuracy, edge_order=edge_order,
+        )  # fmt: skip
+        return fields.result(found, _of("directional_derivative", array.name), described)
 
     # Of several fields: a Dataset has them.
 

@@ -136,16 +136,15 @@ class DatasetAccessor:
             period=period,
             time_unit=time_unit,
         )
-        found = fields.run(
-            vectors.divergence, fields.values, accuracy=accuracy, edge_order=edge_order
-        )
-        return fields.result(
-            found,
-            "divergence",
+        described = fields.describe(
             f"divergence of {_titles(fields)}",
             [(k, [each]) for k, each in enumerate(fields.grid.along)],
             "a divergence",
         )
+        found = fields.run(
+            vectors.divergence, fields.values, accuracy=accuracy, edge_order=edge_order
+        )
+        return fields.result(found, "divergence", described)
 
     def curl(
         self,
@@ -177,22 +176,25 @@ class DatasetAccessor:
             period=period,
             time_unit=time_unit,
         )
-        found = fields.run(vectors.curl, fields.values, accuracy=accuracy, edge_order=edge_order)
         along, titles = fields.grid.along, _titles(fields)
         if len(along) == 2:
-            return fields.result(
-                found, "curl", f"curl of {titles}", [(1, [along[0]]), (0, [along[1]])], "a curl"
+            both = fields.describe(
+                f"curl of {titles}", [(1, [along[0]]), (0, [along[1]])], "a curl"
             )
-        variables = {}
-        for k, values in enumerate(found):
-            i, j = (k + 1) % 3, (k + 2) % 3
-            variables[f"curl_{along[k].name}"] = fields.variable(
-                values,
-                f"component along {along[k].title} of the curl of {titles}",
-                [(j, [along[i]]), (i, [along[j]])],
-                "a curl",
-            )
-        return xr.Dataset(variables, coords=fields.arrays[0].coords, attrs=self._dataset.attrs)
+            described = {"curl": both}
+        else:
+            described = {
+                f"curl_{along[k].name}": fields.describe(
+                    f"component along {along[k].title} of the curl of {titles}",
+                    [(k - 1, [along[k - 2]]), (k - 2, [along[k - 1]])],
+                    "a curl",
+                )
+                for k in range(len(along))
+            }
+        found = fields.run(vectors.curl, fields.values, accuracy=accuracy, edge_order=edge_order)
+        if len(along) == 2:
+            return fields.result(found, "curl", described["curl"])
+        return fields.results(found, described, self._dataset.attrs)
 
     def jacobian(
         self,
@@ -219,22 +221,18 @@ class DatasetAccessor:
             time_unit=time_unit,
         )  # fmt: skip
         fields = Fields(arrays, grid)
+        described = {
+            derivative_name(array.name, [each.name]): fields.describe(
+                derivative_title(fields.title(k), [each.title], 1), [(k, [each])], "a jacobian"
+            )
+            for k, array in enumerate(fields.arrays)
+            for each in grid.along
+        }
         found = fields.run(
             vectors.jacobian, fields.values, accuracy=accuracy, edge_order=edge_order
         )
-        return xr.Dataset(
-            {
-                derivative_name(array.name, [each.name]): fields.variable(
-                    found[k][j],
-                    derivative_title(fields.title(k), [each.title], 1),
-                    [(k, [each])],
-                    "a jacobian",
-                )
-                for k, array in enumerate(fields.arrays)
-                for j, each in enumerate(grid.along)
-            },
-            coords=fields.arrays[0].coords,
-            attrs=self._dataset.attrs,
+        return fields.results(
+            [each for row in found for each in row], described, self._dataset.attrs
         )
 
     def _fields(self, components: Any, named: Mapping[str, Hashable], **options: Any) -> Fields:

@@ -1,7 +1,7 @@
 """Samples in and results out: what the operators on labelled arrays have in common."""
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -15,6 +15,14 @@ from gridgrad.labelled.times import as_numpy_times, counts, is_time
 
 # For each term of a result: the index of the field that is differentiated, and by what.
 Terms = Sequence[tuple[int, list[Along]]]
+
+
+class Described(NamedTuple):
+    """What a result carries besides its values."""
+
+    attrs: dict[Any, Any]
+    encoding: dict[Any, Any]
+    unit: Any
 
 
 class Fields:
@@ -109,12 +117,35 @@ class Fields:
             "samples first, or drop their units."
         )
 
-    def result(
-        self, values: Any, name: Hashable, long_name: str, terms: Terms, what: str
-    ) -> xr.DataArray:
-        """A result as a DataArray with the coordinates of the first field."""
-        first = self.arrays[0]
-        variable = self.variable(values, long_name, terms, what)
+    def describe(self, long_name: str, terms: Terms, what: str) -> Described:
+        """What a result of these terms is to carry; an error, before anything is computed, for a sum of
+        terms in different units."""
+        arrays = [self.arrays[k] for k in dict.fromkeys(k for k, _ in terms)]
+        dims = [each.dim for _, by in terms for each in by]
+        if len(arrays) == 1:
+            attrs = inherited(arrays[0].attrs, dims)
+        else:
+            attrs = common([each.attrs for each in arrays], dims)
+        unit = self.unit(terms, what)
+        if unit is not None and self._registry is None:
+            attrs["units"] = unit
+        attrs["long_name"] = long_name
+        return Described(attrs, kept_encoding(arrays[0].encoding), unit)
+
+    def variable(self, values: Any, described: Described) -> xr.Variable:
+        """A result, alone."""
+        if self._factor != 1.0:
+            values = values * self._factor
+        if isinstance(values, np.ma.MaskedArray):
+            values = values.filled(np.nan)
+        if self._registry is not None:
+            values = quantities.attach(values, described.unit)
+        attrs, encoding, _ = described
+        return xr.Variable(self.arrays[0].dims, values, attrs, encoding, fastpath=True)
+
+    def result(self, values: Any, name: Hashable, described: Described) -> xr.DataArray:
+        """A result with the coordinates of the first field."""
+        first, variable = self.arrays[0], self.variable(values, described)
         if isinstance(first.variable, xr.IndexVariable):
             found = xr.DataArray(variable.data, coords=first.coords, dims=first.dims)
         else:
@@ -122,27 +153,15 @@ class Fields:
         found.name, found.attrs, found.encoding = name, variable.attrs, variable.encoding
         return found
 
-    def variable(self, values: Any, long_name: str, terms: Terms, what: str) -> xr.Variable:
-        """A result with its attributes, alone."""
-        arrays = [self.arrays[k] for k in dict.fromkeys(k for k, _ in terms)]
-        dims = [each.dim for _, by in terms for each in by]
-        if len(arrays) == 1:
-            attrs = inherited(arrays[0].attrs, dims)
-        else:
-            attrs = common([each.attrs for each in arrays], dims)
-        if self._factor != 1.0:
-            values = values * self._factor
-        if isinstance(values, np.ma.MaskedArray):
-            values = values.filled(np.nan)
-        unit = self.unit(terms, what)
-        if self._registry is not None:
-            values = quantities.attach(values, unit)
-        elif unit is not None:
-            attrs["units"] = unit
-        attrs["long_name"] = long_name
-        return xr.Variable(
-            self.arrays[0].dims, values, attrs, kept_encoding(arrays[0].encoding), fastpath=True
-        )
+    def results(
+        self, values: Iterable[Any], described: Mapping[Hashable, Described], attrs: Any = None
+    ) -> xr.Dataset:
+        """Several results as a Dataset with the coordinates of the first field."""
+        variables = {
+            name: self.variable(each, how)
+            for each, (name, how) in zip(values, described.items(), strict=True)
+        }
+        return xr.Dataset(variables, coords=self.arrays[0].coords, attrs=attrs)
 
     def title(self, k: int) -> str:
         return title(self.arrays[k].name, self.arrays[k].attrs)
