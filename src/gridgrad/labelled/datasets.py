@@ -183,14 +183,14 @@ class DatasetAccessor:
             )
             described = {"curl": both}
         else:
-            described = {
-                f"curl_{along[k].name}": fields.describe(
-                    f"component along {along[k].title} of the curl of {titles}",
-                    [(k - 1, [along[k - 2]]), (k - 2, [along[k - 1]])],
+            described = {}
+            for k, each in enumerate(along):
+                i, j = (k + 1) % len(along), (k + 2) % len(along)
+                described[f"curl_{each.name}"] = fields.describe(
+                    f"component along {each.title} of the curl of {titles}",
+                    [(j, [along[i]]), (i, [along[j]])],
                     "a curl",
                 )
-                for k in range(len(along))
-            }
         found = fields.run(vectors.curl, fields.values, accuracy=accuracy, edge_order=edge_order)
         if len(along) == 2:
             return fields.result(found, "curl", described["curl"])

@@ -41,8 +41,8 @@ class Fields:
                     f"{_called(array)} has no dim {listed(missing)}; its dims are {listed(array.dims)}."
                 )
         if any(array.dims != first.dims for array in arrays):
-            self.arrays = [each.transpose(*first.dims) for each in _alike(arrays)]
-            first = self.arrays[0]
+            first, *others = _alike(arrays)
+            self.arrays = [first, *(each.transpose(*first.dims) for each in others)]
         self.dim = tuple(first.dims.index(dim) for dim in grid.dims)
         samples = [self._samples(array) for array in self.arrays]
         self.values = [values for values, _, _ in samples]
@@ -154,7 +154,7 @@ class Fields:
         return found
 
     def results(
-        self, values: Iterable[Any], described: Mapping[Hashable, Described], attrs: Any = None
+        self, values: Iterable[Any], described: Mapping[str, Described], attrs: Any = None
     ) -> xr.Dataset:
         """Several results as a Dataset with the coordinates of the first field."""
         variables = {
