@@ -33,3 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "thread_unsafe: NumPy's own tests carry it; it means nothing here"
     )
+    for name in ("asyncio", "flaky", "network", "skip_with_dask_array", "slow"):
+        config.addinivalue_line(
+            "markers", f"{name}: xarray's own tests carry it; it means nothing here"
+        )

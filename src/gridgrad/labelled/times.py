@@ -61,7 +61,7 @@ def as_numpy_times(values: Any, what: str) -> Any:
         return np.asarray(values - values.flat[0], "timedelta64[us]")
     except (TypeError, ValueError) as error:
         raise GridTypeError(
-            f"{what} must hold times of one calendar, but cannot be subtracted: {error}"
+            f"{what} must hold times of one calendar, but cannot be subtracted: {error}."
         ) from error
 
 
