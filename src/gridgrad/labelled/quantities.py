@@ -1,11 +1,13 @@
 """Samples and coordinates that are quantities of pint: their units are pint's, not attributes."""
 
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from types import NoneType
 from typing import Any
 
 from gridgrad.errors import GridError
+from gridgrad.labelled.units import factors
 
 
 def split(values: Any) -> tuple[Any, Any]:
@@ -35,6 +37,13 @@ def _difference(unit: Any, registry: Any) -> Any:
         return registry.dimensionless
     if isinstance(unit, str):
         try:
+            # A registry need not know how UDUNITS writes powers.
+            parts = factors(unit)
+            if parts is not None:
+                return math.prod(
+                    (registry.Unit(name) ** power for name, power in parts),
+                    start=registry.dimensionless,
+                )
             unit = registry.Unit(unit)
         except Exception as error:  # pint raises its own, and those of the tokenizer
             raise GridError(

@@ -93,6 +93,16 @@ def quotient(text: str, per: tuple[tuple[str, int], ...]) -> Unit:
     return Unit(" ".join(parts), " ".join(parts))
 
 
+def factors(text: str) -> list[tuple[str, int]] | None:
+    """The units whose product differences of what is in this unit are in, each with its power.
+
+    >>> factors("m/s"), factors("degrees_north")
+    ([('m', 1), ('s', -1)], [('degree', 1)])
+    """
+    powers = _parse(_difference(text))
+    return None if powers is None else list(powers.values())
+
+
 def same_unit(units: Sequence[Unit | None]) -> str | None:
     """The text of the one unit that all terms of a sum have; None if one is unknown; raises ValueError."""
     known = [unit for unit in units if unit is not None]
