@@ -238,7 +238,7 @@ def test_the_numbers_of_dims_in_an_error_are_explained():
     """What the functions say of a number is beside the name that it has here."""
     with pytest.raises(GridError, match="dim 1 has 3 samples") as caught:
         FLAT.transpose("x", "y").gridgrad.derivative("y", spacing=1, accuracy=6)
-    assert caught.value.__notes__ == ["Here dim 1 is 'y'."]
+    assert caught.value.__notes__ == ["Here 'f' is given, and dim 1 is 'y'."]
 
 
 def test_roles_are_said_to_need_cf_xarray_where_it_is_missing(monkeypatch):

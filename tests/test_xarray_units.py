@@ -108,9 +108,11 @@ def test_no_unit_is_invented():
     assert "units" not in with_time.gridgrad.derivative("t").attrs
     plain = xr.DataArray([1.0, 2, 4], dims="x", attrs={"units": "K"})
     assert "units" not in plain.gridgrad.derivative("x", spacing=2.0).attrs
-    timed = plain.gridgrad.derivative("x", spacing=np.timedelta64(1, "m"), time_unit="h")
-    assert timed.attrs["units"] == "K h-1"
-    np.testing.assert_allclose(timed, gridgrad.derivative(plain.values, spacing=1 / 60))
+    minute = np.timedelta64(1, "m")
+    for step in (minute, xr.DataArray(minute.astype("m8[s]"))):
+        timed = plain.gridgrad.derivative("x", spacing=step, time_unit="h")
+        assert timed.attrs["units"] == "K h-1"
+        np.testing.assert_allclose(timed, gridgrad.derivative(plain.values, spacing=1 / 60))
 
 
 def test_terms_in_different_units_are_refused_before_anything_is_computed(monkeypatch):

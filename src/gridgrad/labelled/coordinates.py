@@ -67,10 +67,12 @@ def resolve(
         return Grid(along, boundary, period, unit)
     labels: Any = tuple(repr(each.dim) for each in found)
     if isinstance(boundary, Mapping):
-        boundary = _each(obj, found, boundary, "boundary", "one-sided")
+        entries = _of_these(obj, found, boundary, "boundary")
+        boundary = [entries.get(each.dim, "one-sided") for each in found]
     sides = resolve_sides(boundary, labels)
     if isinstance(period, Mapping):
-        period = _each(obj, found, period, "period", None)
+        entries = _of_these(obj, found, period, "period")
+        period = [entries.get(each.dim) for each in found]
     periods = [
         360.0 if own is None and side[0] == PERIODIC and each.is_longitude else _plain(own, unit)
         for own, side, each in zip(
@@ -90,13 +92,7 @@ def _given(obj: Labelled, found: Sequence[Found], spacing: Any) -> dict[Hashable
     if spacing is None:
         return {}
     if isinstance(spacing, Mapping):
-        given = by_dim(obj, spacing, "spacing")
-        extra = [dim for dim in given if dim not in {each.dim for each in found}]
-        if extra:
-            raise GridError(
-                f"spacing is given for {listed(extra)}, along which nothing is differentiated; "
-                f"that is {listed(each.dim for each in found)}."
-            )
+        given = _of_these(obj, found, spacing, "spacing")
     elif len(found) == 1:
         given = {found[0].dim: spacing}
     elif isinstance(spacing, (list, tuple)):
@@ -118,18 +114,18 @@ def _given(obj: Labelled, found: Sequence[Found], spacing: Any) -> dict[Hashable
     return given
 
 
-def _each(
-    obj: Labelled, found: Sequence[Found], given: Mapping[Any, Any], argument: str, default: Any
-) -> list[Any]:
-    """A mapping as one entry for each differentiated dim."""
-    entries = by_dim(obj, given, argument)
-    extra = [dim for dim in entries if dim not in {each.dim for each in found}]
+def _of_these(
+    obj: Labelled, found: Sequence[Found], given: Mapping[Any, Any], argument: str
+) -> dict[Hashable, Any]:
+    """A mapping from differentiated dims; an error for others."""
+    entries, dims = by_dim(obj, given, argument), [each.dim for each in found]
+    extra = [dim for dim in entries if dim not in dims]
     if extra:
         raise GridError(
             f"{argument} is given for {listed(extra)}, along which nothing is differentiated; "
-            f"that is {listed(each.dim for each in found)}."
+            f"that is {listed(dims)}."
         )
-    return [entries.get(each.dim, default) for each in found]
+    return entries
 
 
 def _plain(period: Any, unit: TimeUnit) -> Any:
@@ -176,11 +172,13 @@ def _entry(values: Any, name: str, n: int, unit: TimeUnit) -> tuple[Any, bool]:
     Coordinates become positions, checked, and known to errors by their name; they do not widen the dtype
     of the result, as those of NumPy do in `gridgrad.gradient`.
     """
+    if isinstance(values, np.ndarray) and values.ndim == 0:
+        values = values[()]
     if isinstance(values, np.timedelta64):
         return seconds(values, name) / float(unit.seconds), True
     if isinstance(values, (list, tuple, range)) or hasattr(values, "__dask_graph__"):
         values = np.asarray(values)  # coordinates are read, even those of Dask
-    if not isinstance(values, np.ndarray) or values.ndim == 0:
+    if not isinstance(values, np.ndarray):
         return values, False
     check_shape(values.shape, name, n)
     is_timed = is_time(values)

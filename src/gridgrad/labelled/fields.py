@@ -85,7 +85,9 @@ class Fields:
             numbers = ", ".join(
                 f"dim {number} is {dim!r}" for number, dim in zip(self.dim, grid.dims, strict=True)
             )
-            error.add_note(f"Here {numbers}.")
+            error.add_note(
+                f"Here {listed(each.name for each in self.arrays)} is given, and {numbers}."
+            )
             raise
 
     def unit(self, terms: Terms, what: str) -> Any:
