@@ -19,7 +19,8 @@ class DatasetAccessor:
 
     Dims, options, results and errors are those of a DataArray's `.gridgrad`. A vector field is named by its
     components, each with the dim that it points along: `divergence(u="x", v="y")`, or
-    `divergence({"u": "x", "v": "y"})`, which takes any names.
+    `divergence({"u": "x", "v": "y"})`, which takes any names. Every component has all of these dims;
+    along others they are broadcast.
     """
 
     def __init__(self, dataset: xr.Dataset) -> None:
