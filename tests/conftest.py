@@ -30,14 +30,20 @@ def writable(request: pytest.FixtureRequest) -> Library:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="run the tests marked slow as well")
+    parser.addoption("--all", action="store_true", help="run the tests marked exhaustive as well")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "thread_unsafe: NumPy's own tests carry it; it means nothing here"
     )
-    config.addinivalue_line("markers", "slow: goes through all cases of a proof; runs with --all")
+    config.addinivalue_line(
+        "markers", "exhaustive: goes through all cases of a proof; runs with --all"
+    )
+    for name in ("asyncio", "flaky", "network", "skip_with_dask_array", "slow"):
+        config.addinivalue_line(
+            "markers", f"{name}: xarray's own tests carry it; it means nothing here"
+        )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -48,7 +54,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     if config.getoption("--all"):
         return
-    slow = [item for item in items if item.get_closest_marker("slow")]
+    slow = [item for item in items if item.get_closest_marker("exhaustive")]
     if slow:
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in set(slow)]

@@ -64,7 +64,7 @@ def test_rows_have_the_promised_order_in_exact_arithmetic(cell):
     check_exactly(cell)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("order", ORDERS)
@@ -73,7 +73,7 @@ def test_errors_of_every_derivative_fall_as_promised(order, grid, side):
         check_measured(cell)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("order", ORDERS)

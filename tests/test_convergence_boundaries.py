@@ -152,7 +152,7 @@ def test_errors_fall_as_promised(boundary, data):
     check(boundary, data.draw(any_cell()))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("boundary", MEASURES)

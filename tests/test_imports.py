@@ -31,8 +31,9 @@ HOUSE = [
     {"gridgrad.calls"},
     {"gridgrad.operators", "gridgrad.matrices"},
     {"gridgrad.vectors"},
+    {"gridgrad.labelled"},
     {"gridgrad"},
-    {"gridgrad.numpy", "gridgrad.app", "gridgrad.__main__"},
+    {"gridgrad.numpy", "gridgrad.xarray", "gridgrad.app", "gridgrad.__main__"},
 ]
 
 

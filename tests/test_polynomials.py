@@ -93,7 +93,7 @@ def check_polynomial(cell: Cell, dtype: str, coefficients: list[int]) -> None:
     assert not found.imag.any()
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("order", ORDERS)
@@ -147,7 +147,7 @@ def test_constants_have_derivative_zero(grid, boundary):
     check_constant(1, 4, boundary, grid, edge_order=7)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("boundary", CONSTANT_AT, ids=str)
 @pytest.mark.parametrize("grid", GRIDS)
 @pytest.mark.parametrize("order", ORDERS)

@@ -8,6 +8,7 @@ from gridgrad.axis import resolve_order
 from gridgrad.calls import Call
 from gridgrad.errors import GridTypeError
 from gridgrad.plan import gradient_plan
+from gridgrad.positions import Positions
 
 A = TypeVar("A")
 
@@ -20,8 +21,12 @@ _INTEGERS = frozenset((int, type(None)))
 def _is_simple(argument: Any, kinds: frozenset[type]) -> bool:
     kind = type(argument)
     if kind is tuple or (kind is list and kinds is _NUMBERS):
-        return all(type(entry) in kinds for entry in argument)
-    return kind in kinds
+        return all(type(entry) in kinds or _is_lasting(entry) for entry in argument)
+    return kind in kinds or _is_lasting(argument)
+
+
+def _is_lasting(argument: Any) -> bool:
+    return type(argument) is Positions and argument.lasting
 
 
 def gradient(

@@ -12,7 +12,7 @@ from gridgrad.differences import difference, parts
 from gridgrad.errors import GridError, GridTypeError, NonMonotonicWarning, warn
 
 # NumPy's units of time that have a fixed length, in seconds.
-_SECONDS = {
+SECONDS = {
     "W": Fraction(604800),
     "D": Fraction(86400),
     "h": Fraction(3600),
@@ -47,6 +47,7 @@ class Positions:
     # their size, by which weights are multiplied and results divided.
     unit_size: float = 1.0
     made: dict[Any, Any] = field(default_factory=dict)  # what was worked out from them
+    lasting: bool = False  # the one object for these coordinates, from call to call
 
     def gaps(self, a: int, b: int, start: int, stop: int) -> Any:
         """x[i + a] - x[i + b] for i from `start` up to `stop`, differenced before anything is rounded."""
@@ -93,6 +94,7 @@ class Positions:
         They are sums of two parts, so that nothing is rounded before differences are taken.
         """
         n, xp = self.parts[0].shape[0], self.xp
+        made_anew: dict[str, Any] = {"made": {}, "lasting": False}
 
         def pick(*indices: Any) -> tuple[Any, ...]:
             found = tuple(xp.concat([part[index] for index in indices]) for part in self.parts)
@@ -111,7 +113,7 @@ class Positions:
             ends = slice(n - below, n), slice(0, above)
             shifts = [none[:below] - turn, none, none[:above] + turn]
             return replace(
-                self, parts=(*pick(ends[0], slice(0, n), ends[1]), xp.concat(shifts)), made={}
+                self, parts=(*pick(ends[0], slice(0, n), ends[1]), xp.concat(shifts)), **made_anew
             )
         # Mirrored at the edge: as far beyond it as the inner neighbour is inside.
         first = [slice(0, 1)] * below
@@ -121,7 +123,8 @@ class Positions:
             shifts.insert(0, difference(pick(*first), backwards(slice(1, below + 1))))
         if above:
             shifts.append(difference(pick(*last), backwards(slice(n - 1 - above, n - 1))))
-        return replace(self, parts=(*pick(*first, slice(0, n), *last), xp.concat(shifts)), made={})
+        summands = (*pick(*first, slice(0, n), *last), xp.concat(shifts))
+        return replace(self, parts=summands, **made_anew)
 
     def _turn(self, period: Any, dim: int, n: int) -> Any:
         """What the coordinates grow by in a period, in their own unit."""
@@ -148,7 +151,7 @@ def _is_ordered(x: Any) -> bool:
     )
 
 
-def check_shape(shape: tuple[int, ...], dim: int, n: int) -> None:
+def check_shape(shape: tuple[int, ...], dim: Any, n: int) -> None:
     """Refuse coordinates that are not one a sample."""
     if len(shape) != 1:
         raise GridError(
@@ -161,7 +164,7 @@ def check_shape(shape: tuple[int, ...], dim: int, n: int) -> None:
         )
 
 
-def seconds(time: Any, dim: int) -> float:
+def seconds(time: Any, dim: Any) -> float:
     """A timedelta64 in seconds."""
     if np.isnat(time):
         raise GridError(f"spacing for dim {dim} must be finite and not zero, but is NaT.")
@@ -169,33 +172,38 @@ def seconds(time: Any, dim: int) -> float:
     return float(int(count) * unit)
 
 
-_known: dict[tuple[str, bytes], Positions] = {}
+_known: dict[tuple[str, Any, bytes], Positions] = {}
 
 
-def from_values(x: Any, dim: int) -> Positions:
-    """Check coordinates whose values can be read: finite, distinct, and with a warning if they turn back."""
+def from_values(x: Any, dim: Any, per: Fraction | int = 1) -> Positions:
+    """Check coordinates whose values can be read: finite, distinct, and with a warning if they turn back.
+
+    `dim` is what errors call the dim. Times count in units of `per` seconds.
+    """
     if x.nbytes > _SMALL or x.dtype.kind in "cVO" or isinstance(x, np.ma.MaskedArray):
-        return _checked(x, dim)
+        return _checked(x, dim, per)
     # Short coordinates are given again and again, and to check them takes longer than to use them.
-    key = (x.dtype.str, x.tobytes())
+    key = (x.dtype.str, per, x.tobytes())
     found = _known.get(key)
     if found is None:
         x = x.copy()
-        found = _checked(x, dim)
+        found = _checked(x, dim, per)
         if _is_ordered(x):  # others warn each time
+            found = replace(found, lasting=True)
             if len(_known) >= 256:
                 _known.clear()
             _known[key] = found
     return found
 
 
-def _checked(x: Any, dim: int) -> Positions:
+def _checked(x: Any, dim: Any, per: Fraction | int) -> Positions:
     if isinstance(x, np.ma.MaskedArray):
         _refuse_first(np.ma.getmaskarray(x), x, dim)
         x = x.data
     if x.dtype.kind in "mM":
         _refuse_first(np.isnat(x), x, dim)
         counts, unit = _counts(x, dim)
+        unit /= per
         found = Positions(parts(counts, np.dtype(np.longdouble), np), np, unit.as_integer_ratio())
     elif x.dtype.kind in "iu":
         found = Positions(parts(x, np.dtype(np.longdouble), np), np)
@@ -244,20 +252,20 @@ def _common_step(positions: Positions, n: int) -> Any:
     return step
 
 
-def _counts(times: Any, dim: int) -> tuple[Any, Fraction]:
+def _counts(times: Any, dim: Any) -> tuple[Any, Fraction]:
     """Times as int64 counts of a unit of so many seconds."""
     unit, count = np.datetime_data(times.dtype)
     if unit in ("Y", "M") and times.dtype.kind == "M":
         times, unit, count = times.astype("datetime64[D]"), "D", 1
-    if unit not in _SECONDS:
+    if unit not in SECONDS:
         raise GridTypeError(
             f"spacing for dim {dim} is {times.dtype}, whose unit has no fixed length; "
             "convert it to days, seconds or another fixed unit of time."
         )
-    return times.astype(np.int64), count * _SECONDS[unit]
+    return times.astype(np.int64), count * SECONDS[unit]
 
 
-def _refuse_first(bad: Any, x: Any, dim: int) -> None:
+def _refuse_first(bad: Any, x: Any, dim: Any) -> None:
     if bad.any():
         first = int(np.argmax(bad))
         raise GridError(
@@ -265,7 +273,7 @@ def _refuse_first(bad: Any, x: Any, dim: int) -> None:
         )
 
 
-def _check_distinct(positions: Positions, x: Any, dim: int) -> None:
+def _check_distinct(positions: Positions, x: Any, dim: Any) -> None:
     if x.dtype.kind != "c" and _is_ordered(x):
         return
     gaps = positions.gaps(1, 0, 0, len(x) - 1)

@@ -92,6 +92,9 @@ def _counted(dims: tuple[int, ...]) -> str:
 
 def parse(entry: Any, dim: int, n: int, library: Library, input: Any) -> Spacing:
     """One dim's entry of `spacing`, for n samples."""
+    if isinstance(entry, Positions):
+        check_shape(tuple(entry.parts[0].shape), dim, n)
+        return _at(entry, n)
     if isinstance(entry, np.timedelta64):
         return _step(seconds(entry, dim), dim)
     if isinstance(entry, (bool, np.bool_, str, bytes)) or entry is None:
@@ -153,9 +156,13 @@ def _from_values(values: Any, dim: int, n: int, library: Library, dtype: Any = N
             raise GridTypeError(_not_understood(values, dim))
         return _step(_number(values[()], dim, library), dim)
     check_shape(values.shape, dim, n)
-    positions = from_values(values, dim)
+    return _at(from_values(values, dim), n, dtype)
+
+
+def _at(positions: Positions, n: int, dtype: Any = None) -> Spacing:
+    """Positions, or the step that says it all where their gaps are equal."""
     step = common_step(positions, n)
-    is_complex = values.dtype.kind == "c"
+    is_complex = positions.parts[0].dtype.kind == "c"
     if step is not None:
         return Spacing(step, None, positions, dtype, is_complex)
     return Spacing(None, positions, None, dtype, is_complex)
