@@ -1,7 +1,9 @@
 """What a user calls."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from gridgrad.arrays.dispatch import library_of
 from gridgrad.axis import resolve_order
@@ -14,19 +16,55 @@ A = TypeVar("A")
 
 # Small arrays of one shape, called alike, share one job. Types are compared, since True == 1 == 1.0.
 _jobs: dict[Any, Any] = {}
-_NUMBERS = frozenset((int, float))
-_INTEGERS = frozenset((int, type(None)))
+_NUMBERS: frozenset[type] = frozenset((int, float))
+# Bytes of coordinates that are compared by value.
+_SHORT = 1 << 14
+_INTEGERS: frozenset[type] = frozenset((int, type(None)))
 
 
 def _is_simple(argument: Any, kinds: frozenset[type]) -> bool:
     kind = type(argument)
-    if kind is tuple or (kind is list and kinds is _NUMBERS):
+    if kind is tuple or (kind is list and kinds is _SPACINGS):
         return all(type(entry) in kinds or _is_lasting(entry) for entry in argument)
     return kind in kinds or _is_lasting(argument)
 
 
 def _is_lasting(argument: Any) -> bool:
     return type(argument) is Positions and argument.lasting
+
+
+def _by_value(spacing: Any) -> Any:
+    """A spacing with its coordinates by their bytes, if they are few, so that it tells a job apart."""
+    if type(spacing) is np.ndarray:
+        return _bytes(spacing)
+    if type(spacing) in (tuple, list) and any(type(entry) is np.ndarray for entry in spacing):
+        return tuple(_bytes(entry) if type(entry) is np.ndarray else entry for entry in spacing)
+    return spacing
+
+
+def _bytes(x: Any) -> Any:
+    if x.ndim != 1 or x.nbytes > _SHORT or x.dtype.kind not in "fiu":
+        return x
+    return _Coordinates(x.dtype.str, x.tobytes())
+
+
+def _turns(spacing: Any) -> bool:
+    """Whether coordinates turn back, of which every call warns."""
+    given = spacing if type(spacing) in (tuple, list) else [spacing]
+    return any(
+        type(x) is np.ndarray and not ((x[1:] > x[:-1]).all() or (x[1:] < x[:-1]).all())
+        for x in given
+    )
+
+
+class _Coordinates(NamedTuple):
+    """Coordinates by their bytes."""
+
+    dtype: str
+    values: bytes
+
+
+_SPACINGS = _NUMBERS | {_Coordinates}
 
 
 def gradient(
@@ -141,7 +179,7 @@ def gradient(
     if (
         out is None
         and axis is None
-        and _is_simple(spacing, _NUMBERS)
+        and _is_simple(by_value := _by_value(spacing), _SPACINGS)
         and _is_simple(dim, _INTEGERS)
         and type(edge_order) in _INTEGERS
         and accuracy == 2
@@ -150,9 +188,9 @@ def gradient(
         and side == "center"
         and library.is_plain(x)
     ):
-        if type(spacing) is list:
-            spacing = tuple(spacing)
-        key = (x.dtype, x.shape, spacing, dim, edge_order)
+        if type(by_value) is list:
+            by_value = tuple(by_value)
+        key = (x.dtype, x.shape, by_value, dim, edge_order)
         job = _jobs.get(key)
         if job is not None:
             found: tuple[A, ...] = job(x)
@@ -167,7 +205,11 @@ def gradient(
         out = call.check_out(out, results)
     if not results:
         return ()
-    if key is not None and (made := library.job(plan, x, results, computes)):
+    if (
+        key is not None
+        and not _turns(spacing)
+        and (made := library.job(plan, x, results, computes))
+    ):
         if len(_jobs) >= 1024:
             _jobs.clear()
         _jobs[key] = made
