@@ -44,10 +44,25 @@ REASONS = (
         "PyTorch and JAX give float32, which is half the bytes to write.",
     ),
     Reason(
+        "Long lines with coordinates",
+        lambda case, rival: len(case.shape) == 1 and case.spacing == "coordinates",
+        "Nothing but the coordinates is kept of such a line, so that the weights of every sample are made "
+        "anew at each call, in sums of two doubles, which keeps them right to the last places. The others "
+        "make them in plain doubles, and lose digits where coordinates are large beside their gaps.",
+    ),
+    Reason(
         "Compiled code for one shape",
         lambda case, rival: rival in ("jax", "compiled") and len(case.differentiated) == 1,
         "With one dim there is one input to read and one output to write, for us as for them. A "
         "compiler that knows the shape does that in one pass too, and is near the same floor.",
+    ),
+    Reason(
+        "New memory for middle-sized results",
+        lambda case, rival: not case.out and case.output_bytes <= 1 << 27,
+        "While inputs still fit in the last-level cache, memory for results costs as much as the derivative: "
+        "compare the rows of 160^3 in float64 with and without outputs given. PyTorch and JAX are handed "
+        "the same memory again by an allocator that keeps it; gridgrad marks what it keeps as free, so "
+        "that the system may have it, and some of it has to be found again.",
     ),
 )
 
