@@ -70,17 +70,21 @@ class Call:
         library, axis_of = self.library, {each.dim: each.spacing for each in self.axes}
         results, computes = [], []
         for output in range(plan.outputs):
-            terms = [term for term in plan.terms if term.output == output]
+            paths = plan.paths(output)
             dtypes = [
                 library.result_dtype(
-                    self.inputs[term.input], axis_of[term.dim].dtype, axis_of[term.dim].is_complex
+                    self.inputs[path[0].input],
+                    axis_of[term.dim].dtype,
+                    axis_of[term.dim].is_complex,
                 )
-                for term in terms
+                for path in paths
+                for term in path
             ]
             result = reduce(library.promote, dtypes) if len(dtypes) > 1 else dtypes[0]
             wide = any(
-                self.kinds[term.input] == "integer" or not term.stencil.fits_single
-                for term in terms
+                self.kinds[path[0].input] == "integer"
+                or not all(term.stencil.fits_single for term in path)
+                for path in paths
             )
             results.append(result)
             computes.append(library.compute_dtype(result, self.inputs[0], wide))

@@ -184,9 +184,9 @@ def hessian(
     """All second derivatives: result[i][j] is d2f/(d(dim i) d(dim j)), symmetric by construction.
 
     Those along one dim are `derivative` with order 2; mixed ones are the derivative along the later of the
-    dims and then along the earlier, computed once for both places. Parameters, units and errors are those
-    of `laplacian`. A number beyond an edge is refused with several dims: it would have to stand beyond the
-    edges of first derivatives too.
+    dims and then along the earlier, computed once for both places. All are made in one sweep over the input.
+    Parameters, units and errors are those of `laplacian`. A number beyond an edge is refused with several
+    dims: it would have to stand beyond the edges of first derivatives too.
 
     >>> import numpy as np
     >>> import gridgrad
@@ -194,31 +194,27 @@ def hessian(
     >>> [[float(each[1, 1]) for each in row] for row in gridgrad.hessian(x**2 + 3 * x * y)]
     [[2.0, 3.0], [3.0, 0.0]]
     """
-    how: dict[str, Any] = {
-        "accuracy": accuracy, "edge_order": edge_order, "boundary": boundary, "period": period,
-    }  # fmt: skip
-    call = Call((input,), ("input",), dim=dim, axis=axis, spacing=spacing, **how)
+    call = Call(
+        (input,), ("input",), dim=dim, axis=axis, spacing=spacing, accuracy=accuracy,
+        edge_order=edge_order, boundary=boundary, period=period,
+    )  # fmt: skip
     count = len(call.axes)
     _need(call.axes, 1, "dims")
     if count > 1 and any(isinstance(kind, float) for each in call.axes for kind in each.sides):
         raise GridError("a hessian of several dims is not offered with a number beyond an edge.")
-    dims = [each.dim for each in call.axes]
-    # The second derivatives, and the first that mixed ones are made from, in one sweep.
-    stencils = [(dims[k], call.stencil(k, 2)) for k in range(count)]
-    stencils += [(dims[k], call.stencil(k)) for k in range(1, count)]
-    terms = tuple(Term(k, 0, along, stencil) for k, (along, stencil) in enumerate(stencils))
-    found = call.run(Plan(1, len(terms), terms))
+    dims, firsts = [each.dim for each in call.axes], [call.stencil(k) for k in range(count)]
+    pairs = [(i, j) for j in range(1, count) for i in range(j)]
+    outputs = count + len(pairs)
+    terms = (
+        *(Term(k, 0, dims[k], call.stencil(k, 2)) for k in range(count)),
+        # First derivatives stand between, and mixed ones are made from them.
+        *(Term(outputs + j - 1, 0, dims[j], firsts[j]) for j in range(1, count)),
+        *(Term(count + k, 1 + j - 1, dims[i], firsts[i]) for k, (i, j) in enumerate(pairs)),
+    )
+    found = call.run(Plan(1, outputs, terms, count - 1))
     table: dict[tuple[int, int], A] = {(k, k): found[k] for k in range(count)}
-    if count > 1:
-        firsts = found[count:]
-        mixed = Call(
-            firsts, ["input"] * len(firsts), dim=dims, spacing=spacing, **how,
-        )  # fmt: skip
-        pairs = [(i, j) for j in range(1, count) for i in range(j)]
-        terms = tuple(Term(k, j - 1, dims[i], mixed.stencil(i)) for k, (i, j) in enumerate(pairs))
-        seconds = mixed.run(Plan(len(firsts), len(pairs), terms))
-        for (i, j), value in zip(pairs, seconds, strict=True):
-            table[i, j] = table[j, i] = value
+    for (i, j), value in zip(pairs, found[count:], strict=True):
+        table[i, j] = table[j, i] = value
     return tuple(tuple(table[i, j] for j in range(count)) for i in range(count))
 
 

@@ -5,6 +5,7 @@ written in place. All others (integers, half precision, every second column of a
 blocks that fit in the cache; no input is ever copied whole.
 """
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -14,6 +15,7 @@ import numpy as np
 
 from gridgrad.engines import program
 from gridgrad.engines.memory import address, contiguous_strides, memory_order
+from gridgrad.engines.recycling import empty
 from gridgrad.engines.staging import Inexact, Stages
 from gridgrad.engines.tables import compose
 from gridgrad.engines.threads import share, threads_here
@@ -22,6 +24,8 @@ from gridgrad.plan import Plan
 _DTYPES = tuple(np.dtype(name) for name in ("f4", "f8", "c8", "c16"))
 # Samples of all results, up to which a second thread costs more than it saves.
 SERIAL = 1 << 20
+# Bytes of the arrays between that a thread makes at a time.
+_SLAB = 1 << 22
 
 
 def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> bool:
@@ -78,7 +82,8 @@ class SmallJob:
 def small_job(plan: Plan, x: Any, computes: Sequence[Any]) -> SmallJob | None:
     """A job for all contiguous arrays of this dtype and shape, if x is small and the kernel can do it."""
     fits = (
-        0 < x.size * plan.outputs <= SERIAL
+        plan.between == 0
+        and 0 < x.size * plan.outputs <= SERIAL
         and program.is_runnable(plan)
         and all(dtype == x.dtype for dtype in computes)
     )
@@ -95,8 +100,56 @@ def _prepare(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], dtype: A
         inputs, outputs = ([_rearranged(x, order) for x in arrays] for arrays in (inputs, outputs))
         place = {dim: k for k, dim in enumerate(order)}
         terms = tuple(term._replace(dim=place[term.dim]) for term in plan.terms)
-        plan = Plan(plan.inputs, plan.outputs, terms)
-    _run(plan, [*inputs, *outputs], len(inputs), dtype)
+        plan = plan._replace(terms=terms)
+    run = _run_between if plan.between else _run
+    run(plan, [*inputs, *outputs], len(inputs), dtype)
+
+
+def _run_between(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
+    """The same for a plan with arrays between: slabs of them are made, and used while they are cached."""
+    first, second = plan.stages()
+    shape, inputs, outputs = arrays[0].shape, arrays[:count], arrays[count:]
+    plane = math.prod(shape[1:]) * dtype.itemsize * plan.between
+    reach = program.reach(second, 0)
+    rows = max(4 * reach, 1, _SLAB // max(plane, 1))
+    if (
+        rows >= shape[0]
+        or program.wraps(second, 0)
+        or not all(_is_direct(x, dtype) for x in arrays)
+    ):
+        between = [empty(shape, dtype) for _ in range(plan.between)]
+        _run(first, [*inputs, *between], count, dtype)
+        _run(second, [*inputs, *between, *outputs], count + plan.between, dtype)
+        return
+    slab = (rows + 2 * reach, *shape[1:])
+    strides = [x.strides for x in arrays]
+    theirs = [contiguous_strides(slab, dtype.itemsize)] * plan.between
+    route = program.walk(shape, [*strides, *theirs], dtype.itemsize)
+    makes = compose(first, route, [*strides[:count], *theirs], dtype)
+    uses = compose(second, route, [*strides[:count], *theirs, *strides[count:]], dtype)
+    blocks = program.cached_blocks(route, _reach(plan, route), dtype.itemsize, 1)
+    ins, outs = ([address(x) for x in each] for each in (inputs, outputs))
+
+    def work(starts: Iterable[int]) -> None:
+        held = np.empty((plan.between, *slab), dtype)
+        for start in starts:
+            stop = min(start + rows, shape[0])
+            low, high = max(0, start - reach), min(shape[0], stop + reach)
+            # The addresses at which sample 0 would stand if the slab were the whole.
+            own = [address(x) - low * x.strides[0] for x in held]
+            _call(makes, program.boxes(route, blocks, (low, high)), [*ins, *own], dtype)
+            _call(uses, program.boxes(route, blocks, (start, stop)), [*ins, *own, *outs], dtype)
+
+    threads = threads_here() if arrays[0].size * plan.outputs > SERIAL else 1
+    share(work, list(range(0, shape[0], rows)), threads)
+
+
+def _call(laid_out: tuple[Any, Any], boxes: Any, origins: list[int], dtype: Any) -> None:
+    """Run the kernel on boxes of arrays whose samples 0 stand at these addresses."""
+    tables, weights = laid_out
+    mine = tables.copy()  # each thread its own
+    mine[len(tables) - 2 - len(origins) :] = [len(boxes), address(boxes), *origins]
+    _kernel(dtype)(0, 0, address(mine), address(weights), _unit(dtype))
 
 
 def _run(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
@@ -106,7 +159,7 @@ def _run(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
     threads = threads_here() if arrays[0].size * plan.outputs > SERIAL else 1
     if all(direct):
         strides = tuple(x.strides for x in arrays)
-        tables, weights, tasks = _remembered(
+        *laid_out, tasks = _remembered(
             plan,
             (shape, strides, dtype, threads),
             lambda: _lay_out(plan, shape, strides, dtype, threads),
@@ -122,7 +175,7 @@ def _run(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
         route = program.walk(shape, [each for each in kept if each], dtype.itemsize)
         whole = [program.wraps(plan, dim) for dim in range(route.split + 1)]
         stages = Stages(arrays, count, direct, route, _reach(plan, route), whole, dtype)
-        tables, weights = _remembered(
+        laid_out = _remembered(
             plan, (shape, kept, dtype), lambda: compose(plan, route, stages.strides, dtype)
         )
         tasks = list(program.boxes(route, stages.blocks))
@@ -131,12 +184,8 @@ def _run(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
             with np.errstate(all="ignore"):  # each thread has its own
                 stages.work(parts, call)
 
-    kernel, unit, fixed = _kernel(dtype), _unit(dtype), len(tables) - 2 - len(arrays)
-
     def call(boxes: Any, origins: Any) -> None:
-        mine = tables.copy()  # each thread its own
-        mine[fixed:] = [len(boxes), address(boxes), *origins]
-        kernel(0, 0, address(mine), address(weights), unit)
+        _call((laid_out[0], laid_out[1]), boxes, origins, dtype)
 
     share(work, tasks, threads)
 

@@ -58,11 +58,15 @@ def walk(shape: tuple[int, ...], strides: Sequence[tuple[int, ...]], size: int) 
     return Walk(shape, split)
 
 
-def boxes(route: Walk, blocks: Sequence[int]) -> Any:
-    """All blocks of that size, in order: a row of the kernel's table of boxes for each."""
-    cuts = [range(0, n, block) for n, block in zip(route.shape, blocks, strict=False)]
+def boxes(route: Walk, blocks: Sequence[int], slab: tuple[int, int] | None = None) -> Any:
+    """All blocks of that size, in order: a row of the kernel's table of boxes for each.
+
+    `slab` is a range of the first dim, if not all of it is to be covered.
+    """
+    ranges = [slab or (0, route.shape[0]), *((0, n) for n in route.shape[1 : len(blocks)])]
+    cuts = [range(*each, block) for each, block in zip(ranges, blocks, strict=True)]
     starts = np.stack(np.meshgrid(*map(np.asarray, cuts), indexing="ij"), -1).reshape(-1, len(cuts))
-    stops = np.minimum(starts + np.asarray(blocks), route.shape[: len(cuts)])
+    stops = np.minimum(starts + np.asarray(blocks), [stop for _, stop in ranges])
     d, period = route.split, route.period
     return np.ascontiguousarray(
         np.hstack([starts[:, :d], stops[:, :d], starts[:, d:] * period, stops[:, d:] * period]),

@@ -34,6 +34,12 @@ def run(
     def concat(pieces: Sequence[tuple[Any, Any, Any]], dim: int) -> Any:
         return xp.concat([piece for _, _, piece in pieces], axis=dim)
 
+    if plan.between:
+        # Arrays between are as wide as the widest result.
+        first, second = plan.stages()
+        widest = reduce(xp.result_type, computes)
+        between = run(first, inputs, [widest] * plan.between, xp, join)
+        return run(second, (*inputs, *between), computes, xp, join)
     outputs: list[list[Any]] = [[] for _ in range(plan.outputs)]
     for term in plan.terms:
         outputs[term.output].append(
