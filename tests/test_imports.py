@@ -25,6 +25,7 @@ HOUSE = [
     {"gridgrad.axis"},
     {"gridgrad.stencil"},
     {"gridgrad.plan"},
+    {"gridgrad.windows"},
     {"gridgrad.engines"},
     {"gridgrad.arrays"},
     {"gridgrad.calls"},

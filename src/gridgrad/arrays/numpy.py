@@ -86,17 +86,21 @@ class NumPy(Standard):
         results: Sequence[Any],
         computes: Sequence[Any],
         out: Sequence[Any] | None = None,
+        by_reference: bool = False,
     ) -> tuple[Any, ...]:
         if any(isinstance(x, np.ma.MaskedArray) for x in inputs):
-            return self._run_masked(plan, inputs, results, computes, out)
+            return self._run_masked(plan, inputs, results, computes, out, by_reference)
         arrays = out
         if arrays is None:
             arrays = [empty_like(inputs[0], dtype) for dtype in results]
-        if cpu.run(plan, inputs, arrays, computes):
+        if not by_reference and cpu.run(plan, inputs, arrays, computes):
             return tuple(arrays)
         # NumPy itself does not know what kind of number bfloat16 is.
         inputs = [x.astype(np.float32) if x.dtype.name == "bfloat16" else x for x in inputs]
         return super().run(plan, inputs, results, computes, out)
+
+    def is_fast(self, plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
+        return cpu.can_run(plan, inputs, computes)
 
     def _run_masked(
         self,
@@ -105,11 +109,13 @@ class NumPy(Standard):
         results: Sequence[Any],
         computes: Sequence[Any],
         out: Sequence[Any] | None,
+        by_reference: bool,
     ) -> tuple[Any, ...]:
         """A masked sample reaches exactly the results that a NaN in its place would reach."""
         if out is not None:
             raise GridTypeError("out is not offered for masked input.")
-        found = self.run(plan, [np.ma.getdata(x) for x in inputs], results, computes)
+        data = [np.ma.getdata(x) for x in inputs]
+        found = self.run(plan, data, results, computes, by_reference=by_reference)
         marks = [np.where(np.ma.getmaskarray(x), np.nan, 0.0) for x in inputs]
         doubles = [np.dtype(np.float64)] * plan.outputs
         return tuple(

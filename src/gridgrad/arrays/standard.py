@@ -26,6 +26,7 @@ class Standard:
     """What gridgrad needs to know of an array library, read off the Array API standard."""
 
     keeps_numpy_scalars = False
+    is_told_by_type = True  # or what an array holds matters too
 
     def __init__(self, xp: Any) -> None:
         self.xp = xp
@@ -122,6 +123,10 @@ class Standard:
 
     # Running a plan
 
+    def is_fast(self, plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
+        """Whether an engine other than the reference runs this plan on arrays of these dtypes."""
+        return False
+
     def is_plain(self, x: Any) -> bool:
         """Whether x is memory that the CPU engine may take as it is, if its dtype and size are right."""
         return False
@@ -143,10 +148,11 @@ class Standard:
         results: Sequence[Any],
         computes: Sequence[Any],
         out: Sequence[Any] | None = None,
+        by_reference: bool = False,
     ) -> tuple[Any, ...]:
         """The outputs of a plan, each computed in a dtype of `computes` and rounded once to its result's.
 
-        They are written into `out` if that is given.
+        They are written into `out` if that is given. `by_reference` leaves fast engines out.
         """
         with self.quiet():
             found = tuple(
