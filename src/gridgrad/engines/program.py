@@ -218,7 +218,7 @@ class _Tables:
         # Whether one pass makes it, and so can add it to what other terms made.
         wide = self._is_wide(stencil)
         most = max(count for _, count, _ in self.rules[first_rule:])
-        adds = not tile and not wide and most <= 4
+        adds = not tile and not wide and most <= (4 if varying < 0 else 2)
         self.terms.append([
             term.output, term.input, -1 if inside else term.dim, n, run, len(stencil.lower),
             len(stencil.upper), first_rule, varying, tile,
