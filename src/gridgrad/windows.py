@@ -93,8 +93,9 @@ def window(stencil: Stencil, n: int, held: Span, makes_weights: bool = False) ->
         return row._replace(sides=None) if is_open else row
 
     if last <= first:
-        rows = tuple(edge(i) for i in range(held.first, held.last))
-        return replace(stencil, lower=rows, interior=empty, upper=(), line=None)
+        # The kernel may run the last row where the interior's would be: none is beyond it.
+        *lower, upper = (edge(i) for i in range(held.first, held.last))
+        return replace(stencil, lower=tuple(lower), interior=empty, upper=(upper,), line=None)
     line = None
     if stencil.line is not None and makes_weights:
         line = stencil.line[held.first : held.last]

@@ -1,9 +1,9 @@
-"""A plan on one block of an array that is cut into blocks, with rows of its neighbours: what one task does.
+"""One result of a plan on one block of arrays that are cut into blocks, with rows of its neighbours.
 
-Nothing here knows who cut the array, nor where the other blocks are.
+This is what a task does; nothing here knows who cut the arrays, nor where the other blocks are.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,8 +15,8 @@ from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Stencil
 from gridgrad.windows import Span, leaving, reads, window
 
-# A block as long as so many times its halo is worked on where it lies, and its ends once more with a few
-# rows around them. A shorter one is copied with its halo.
+# A block as long as so many times its halo is differentiated where it lies, and its ends once more with a
+# few rows around them, so that it is not copied. A shorter one is copied with its halo.
 _THICK = 4
 
 
@@ -51,10 +51,8 @@ def strip(stencils: Sequence[Stencil], n: int, own: Span, makes_weights: Sequenc
     """The strip of samples `own` of n."""
 
     def windows(held: Span) -> tuple[Stencil, ...]:
-        return tuple(
-            window(each, n, held, makes)
-            for each, makes in zip(stencils, makes_weights, strict=True)
-        )
+        pairs = zip(stencils, makes_weights, strict=True)
+        return tuple(window(each, n, held, makes) for each, makes in pairs)
 
     def counted(span: Span) -> Span:
         return Span(span.first - own.first, span.last - own.first)
@@ -83,9 +81,8 @@ def strip(stencils: Sequence[Stencil], n: int, own: Span, makes_weights: Sequenc
 
 
 class Part(NamedTuple):
-    """A term, its stencil by its number among those of its dim."""
+    """A term of a result: the number of its input, and of its stencil among those of the dim."""
 
-    output: int
     input: int
     dim: int
     stencil: int
@@ -93,16 +90,16 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Work:
-    """What is the same for every block of a call."""
+    """What one result is in every block."""
 
     parts: tuple[Part, ...]
-    results: tuple[Any, ...]
-    computes: tuple[Any, ...]
-    by_reference: bool
+    dtype: Any
+    compute: Any
+    by_reference: bool  # as the whole would be computed
 
 
 class Face(NamedTuple):
-    """Rows of a block that others need: its first `head` and last `tail` along a dim of an input."""
+    """Rows that other blocks need: the first `head` and last `tail` along a dim of an input."""
 
     input: int
     dim: int
@@ -111,7 +108,7 @@ class Face(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Rows for a halo: the last, or the first, `rows` of a block's face; of the block itself, if that is None."""
+    """Rows of a halo: those of a face that lie next to this block; without a source, the block's own."""
 
     dim: int
     is_below: bool
@@ -122,10 +119,10 @@ class Piece(NamedTuple):
 Faces = dict[tuple[int, int, bool], Any]
 
 
-def cut_faces(faces: Sequence[Face], *blocks: Any) -> Faces:
+def cut_faces(wanted: Sequence[Face], *blocks: Any) -> Faces:
     """Copies of a block's faces, by input, dim, and whether they are its last rows."""
     found = {}
-    for input, dim, head, tail in faces:
+    for input, dim, head, tail in wanted:
         block = blocks[input]
         n = block.shape[dim]
         if head:
@@ -139,16 +136,12 @@ def run_block(
     work: Work,
     strips: dict[int, Strip],
     pieces: Sequence[Piece],
-    count: int,
+    numbers: Sequence[int],
     *arrays: Any,
 ) -> Any:
-    """The results of a plan on one block: an array, or a tuple of several.
-
-    `arrays` are the `count` inputs' blocks, then the faces that pieces come from.
-    """
-    block = _Block(work, strips, pieces, arrays[:count], arrays[count:])
-    found = block.run()
-    return found if len(found) > 1 else found[0]
+    """A result on one block. `arrays` are the blocks of the inputs of these numbers, then faces."""
+    blocks = dict(zip(numbers, arrays, strict=False))
+    return _Block(work, strips, pieces, blocks, arrays[len(numbers) :]).run()
 
 
 class _Block:
@@ -157,157 +150,123 @@ class _Block:
         work: Work,
         strips: dict[int, Strip],
         pieces: Sequence[Piece],
-        inputs: Sequence[Any],
+        blocks: dict[int, Any],
         faces: Sequence[Faces],
     ) -> None:
         self.work, self.strips, self.pieces = work, strips, pieces
-        self.inputs, self.faces = inputs, faces
-        self.library = library_of(inputs[0])
-        self.halved = {dim for dim, each in strips.items() if each.held != each.own}
+        self.blocks, self.faces = blocks, faces
+        self.x = next(iter(blocks.values()))
+        self.library = library_of(self.x)
 
-    def run(self) -> list[Any]:
-        outputs = range(len(self.work.results))
-        x = self.inputs[0]
-        if 0 in x.shape:
-            return [self._zeros(x.shape, dtype, x) for dtype in self.work.results]
-        whole = {dim: each.own for dim, each in self.strips.items()}
-        stencils = {dim: each.padded for dim, each in self.strips.items()}
-        in_place = all(self.strips[dim].inside for dim in self.halved)
-        if not in_place or not array_api_compat.is_writeable_array(x):
-            held = {dim: self.strips[dim].held for dim in self.halved}
-            return self._region(outputs, whole, held, stencils)
-        inside = {dim: each.inside for dim, each in self.strips.items()}
-        found = self._run(outputs, self.inputs, inside)
-        for dim in self.halved:
-            again = sorted({part.output for part in self.work.parts if part.dim == dim})
-            others = self._dims(again) & self.halved - {dim}
-            held = {other: self.strips[other].held for other in others}
-            for end in self.strips[dim].ends:
-                results = {**whole, dim: end.results}
-                values = self._region(
-                    again, results, {**held, dim: end.held}, {**stencils, dim: end.stencils}
+    def run(self) -> Any:
+        if 0 in self.x.shape:
+            return self._zeros(self.x.shape, self.work.dtype)
+        strips = self.strips
+        held = {dim: each.held for dim, each in strips.items() if each.held != each.own}
+        own = {dim: each.own for dim, each in strips.items()}
+        padded = {dim: each.padded for dim, each in strips.items()}
+        if not (
+            all(strips[dim].inside for dim in held) and array_api_compat.is_writeable_array(self.x)
+        ):
+            return self._region(own, held, padded)
+        found = self._apply(self.blocks, {dim: each.inside for dim, each in strips.items()})
+        for dim in held:
+            for end in strips[dim].ends:
+                value = self._region(
+                    {**own, dim: end.results}, {**held, dim: end.held}, {**padded, dim: end.stencils}
                 )
-                for output, value in zip(again, values, strict=True):
-                    _rows(found[output], dim, end.results.first, end.results.last)[...] = value
+                _rows(found, dim, end.results.first, end.results.last)[...] = value
         return found
-
-    def _dims(self, outputs: Iterable[int]) -> set[int]:
-        return {part.dim for part in self.work.parts if part.output in outputs}
 
     def _region(
         self,
-        outputs: Sequence[int],
         results: dict[int, Span],
         held: dict[int, Span],
         stencils: dict[int, tuple[Stencil, ...]],
-    ) -> list[Any]:
-        """Some outputs in a region of the block, from an array that holds what they read."""
-        held = {dim: span for dim, span in held.items() if dim in self._dims(outputs)}
-        used = {part.input for part in self.work.parts if part.output in outputs}
-        arrays = [
-            self._gather(k, held) if k in used else None for k in range(len(self.inputs))
-        ]
-        found = self._run(outputs, arrays, stencils)
+    ) -> Any:
+        """The result in a part of the block, from arrays that hold what it reads."""
+        found = self._apply({k: self._gather(k, held) for k in self.blocks}, stencils)
         for dim, span in held.items():
             first = results[dim].first - span.first
-            found = [_rows(x, dim, first, first + len(results[dim])) for x in found]
-        # Not a view, which would keep what is around it.
-        return [_copy(x) for x in found] if held else found
+            found = _rows(found, dim, first, first + len(results[dim]))
+        return _copy(found) if held else found  # not a view, which would keep what is around it
 
-    def _run(
-        self,
-        outputs: Sequence[int],
-        arrays: Sequence[Any],
-        stencils: dict[int, tuple[Stencil, ...]],
-    ) -> list[Any]:
-        place = {output: k for k, output in enumerate(outputs)}
-        parts = [part for part in self.work.parts if part.output in place]
-        used = sorted({part.input for part in parts})
+    def _apply(self, arrays: dict[int, Any], stencils: dict[int, tuple[Stencil, ...]]) -> Any:
+        place = {number: k for k, number in enumerate(arrays)}
         terms = tuple(
-            Term(
-                place[part.output], used.index(part.input), part.dim,
-                stencils[part.dim][part.stencil],
-            )
-            for part in parts
-        )  # fmt: skip
-        plan = Plan(len(used), len(place), terms)
-        return list(
-            self.library.run(
-                plan,
-                [arrays[k] for k in used],
-                [self.work.results[k] for k in outputs],
-                [self.work.computes[k] for k in outputs],
-                by_reference=self.work.by_reference,
-            )
+            Term(0, place[part.input], part.dim, stencils[part.dim][part.stencil])
+            for part in self.work.parts
         )
-
-    def _gather(self, input: int, held: dict[int, Span]) -> Any:
-        """An input's samples in these spans: the block's own, and halos; zeros where no stencil reads."""
-        found = self.inputs[input]
-        own = {dim: self.strips[dim].own for dim in held}
-        inner = {
-            dim: Span(max(span.first, own[dim].first), min(span.last, own[dim].last))
-            for dim, span in held.items()
-        }
-        for dim, span in inner.items():
-            found = _rows(found, dim, span.first, span.last)
-        for done, (dim, span) in enumerate(held.items()):
-            below, above = max(0, -span.first), max(0, span.last - own[dim].last)
-            sides = []
-            for is_below, rows in ((True, below), (False, above)):
-                if not rows:
-                    continue
-                side = self._halo(input, dim, is_below, rows, found)
-                if side is None:
-                    shape = list(found.shape)
-                    shape[dim] = rows
-                    sides.append((is_below, self._zeros(shape, found.dtype, found)))
-                    continue
-                for other, there in inner.items():
-                    if other != dim:
-                        side = _rows(side, other, there.first, there.last)
-                # Along dims that are done already, halos of halos: nothing reads them.
-                for other in list(held)[:done]:
-                    wide, own_span = held[other], own[other]
-                    for before, missing in (
-                        (True, max(0, -wide.first)),
-                        (False, max(0, wide.last - own_span.last)),
-                    ):
-                        if missing:
-                            shape = list(side.shape)
-                            shape[other] = missing
-                            corner = self._zeros(shape, side.dtype, side)
-                            side = self._concat(
-                                [corner, side] if before else [side, corner], other
-                            )
-                sides.append((is_below, side))
-            found = self._concat(
-                [
-                    *(side for is_below, side in sides if is_below), found,
-                    *(side for is_below, side in sides if not is_below),
-                ],
-                dim,
-            )  # fmt: skip
+        (found,) = self.library.run(
+            Plan(len(arrays), 1, terms), list(arrays.values()), [self.work.dtype], [self.work.compute],
+            by_reference=self.work.by_reference,
+        )  # fmt: skip
         return found
 
-    def _halo(self, input: int, dim: int, is_below: bool, rows: int, like: Any) -> Any:
-        """So many rows beyond the block along a dim, next to it; None if none came."""
+    def _gather(self, input: int, held: dict[int, Span]) -> Any:
+        """An input's samples in these spans: its own, and of its halos what a stencil may read."""
+        found, spans = self.blocks[input], {}
+        for dim, span in held.items():
+            own = self.strips[dim].own
+            spans[dim] = Span(max(span.first, own.first), min(span.last, own.last))
+            found = _rows(found, dim, spans[dim].first, spans[dim].last)
+        for dim, span in held.items():
+            parts = [found]
+            if span.first < spans[dim].first:
+                parts.insert(0, self._halo(input, dim, True, spans[dim].first - span.first, spans, held))
+            if span.last > spans[dim].last:
+                parts.append(self._halo(input, dim, False, span.last - spans[dim].last, spans, held))
+            found = self._concat(parts, dim)
+            spans[dim] = span
+        return found
+
+    def _halo(
+        self,
+        input: int,
+        dim: int,
+        is_below: bool,
+        rows: int,
+        spans: dict[int, Span],
+        held: dict[int, Span],
+    ) -> Any:
+        """The rows next to the block along a dim, in `spans` along others; zeros where nothing is read."""
+        found = self._neighbours(input, dim, is_below)
+        if found is None:  # another input is differentiated along this dim
+            shape = list(self.x.shape)
+            shape[dim] = rows
+            found = self._zeros(shape, self.blocks[input].dtype)
+        n = found.shape[dim]
+        found = _rows(found, dim, n - rows, n) if is_below else _rows(found, dim, 0, rows)
+        for other in held:
+            if other == dim:
+                continue
+            own, span = self.strips[other].own, spans[other]
+            inner = Span(max(span.first, own.first), min(span.last, own.last))
+            parts = [_rows(found, other, inner.first, inner.last)]
+            for at, missing in ((0, inner.first - span.first), (2, span.last - inner.last)):
+                if missing:
+                    shape = list(parts[0].shape)
+                    shape[other] = missing
+                    parts.insert(at, self._zeros(shape, found.dtype))
+            found = self._concat(parts, other)
+        return found
+
+    def _neighbours(self, input: int, dim: int, is_below: bool) -> Any:
+        """All rows that came from beyond the block along a dim, or None."""
         found = []
         for piece in self.pieces:
-            if piece.dim != dim or piece.is_below != is_below:
+            if (piece.dim, piece.is_below) != (dim, is_below):
                 continue
             if piece.source is None:
-                face = self.inputs[input]
+                face = self.blocks[input]
             else:
                 face = self.faces[piece.source].get((input, dim, is_below))
             if face is None:
                 return None
             n = face.shape[dim]
-            start = n - piece.rows if is_below else 0
-            found.append(_rows(face, dim, start, start + piece.rows))
-        joined = self._concat(found, dim)
-        n = joined.shape[dim]
-        return _rows(joined, dim, n - rows, n) if is_below else _rows(joined, dim, 0, rows)
+            first = n - piece.rows if is_below else 0
+            found.append(_rows(face, dim, first, first + piece.rows))
+        return self._concat(found, dim)
 
     def _concat(self, arrays: list[Any], dim: int) -> Any:
         if len(arrays) == 1:
@@ -316,9 +275,9 @@ class _Block:
             return np.ma.concatenate(arrays, axis=dim)
         return self.library.namespace(arrays[0]).concat(arrays, axis=dim)
 
-    def _zeros(self, shape: Sequence[int], dtype: Any, like: Any) -> Any:
-        xp = self.library.namespace(like)
-        return xp.zeros(tuple(shape), dtype=dtype, device=getattr(like, "device", None))
+    def _zeros(self, shape: Sequence[int], dtype: Any) -> Any:
+        xp = self.library.namespace(self.x)
+        return xp.zeros(tuple(shape), dtype=dtype, device=getattr(self.x, "device", None))
 
 
 def _rows(x: Any, dim: int, first: int, last: int) -> Any:
