@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import array_api_compat
 import numpy as np
 
-from gridgrad.arrays.dispatch import library_of
+from gridgrad.arrays.standard import Standard
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Stencil
 from gridgrad.windows import Span, leaving, reads, window
@@ -95,6 +95,7 @@ class Work:
     parts: tuple[Part, ...]
     dtype: Any
     compute: Any
+    library: Standard  # of the blocks
     by_reference: bool  # as the whole would be computed
 
 
@@ -156,7 +157,7 @@ class _Block:
         self.work, self.strips, self.pieces = work, strips, pieces
         self.blocks, self.faces = blocks, faces
         self.x = next(iter(blocks.values()))
-        self.library = library_of(self.x)
+        self.library = work.library
 
     def run(self) -> Any:
         if 0 in self.x.shape:
@@ -173,7 +174,9 @@ class _Block:
         for dim in held:
             for end in strips[dim].ends:
                 value = self._region(
-                    {**own, dim: end.results}, {**held, dim: end.held}, {**padded, dim: end.stencils}
+                    {**own, dim: end.results},
+                    {**held, dim: end.held},
+                    {**padded, dim: end.stencils},
                 )
                 _rows(found, dim, end.results.first, end.results.last)[...] = value
         return found
@@ -197,10 +200,13 @@ class _Block:
             Term(0, place[part.input], part.dim, stencils[part.dim][part.stencil])
             for part in self.work.parts
         )
-        (found,) = self.library.run(
-            Plan(len(arrays), 1, terms), list(arrays.values()), [self.work.dtype], [self.work.compute],
-            by_reference=self.work.by_reference,
-        )  # fmt: skip
+        run = self.library.run_by_reference if self.work.by_reference else self.library.run
+        (found,) = run(
+            Plan(len(arrays), 1, terms),
+            list(arrays.values()),
+            [self.work.dtype],
+            [self.work.compute],
+        )
         return found
 
     def _gather(self, input: int, held: dict[int, Span]) -> Any:
@@ -213,9 +219,13 @@ class _Block:
         for dim, span in held.items():
             parts = [found]
             if span.first < spans[dim].first:
-                parts.insert(0, self._halo(input, dim, True, spans[dim].first - span.first, spans, held))
+                parts.insert(
+                    0, self._halo(input, dim, True, spans[dim].first - span.first, spans, held)
+                )
             if span.last > spans[dim].last:
-                parts.append(self._halo(input, dim, False, span.last - spans[dim].last, spans, held))
+                parts.append(
+                    self._halo(input, dim, False, span.last - spans[dim].last, spans, held)
+                )
             found = self._concat(parts, dim)
             spans[dim] = span
         return found
@@ -272,7 +282,7 @@ class _Block:
         if len(arrays) == 1:
             return arrays[0]
         if any(isinstance(x, np.ma.MaskedArray) for x in arrays):
-            return np.ma.concatenate(arrays, axis=dim)
+            return np.ma.concatenate(arrays, axis=dim)  # type: ignore[no-untyped-call]
         return self.library.namespace(arrays[0]).concat(arrays, axis=dim)
 
     def _zeros(self, shape: Sequence[int], dtype: Any) -> Any:

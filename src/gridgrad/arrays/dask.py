@@ -90,7 +90,6 @@ class Dask(Standard):
         results: Sequence[Any],
         computes: Sequence[Any],
         out: Sequence[Any] | None = None,
-        by_reference: bool = False,
     ) -> tuple[Any, ...]:
         arrays = [asarray(x) for x in inputs]
         if len(arrays) > 1:
@@ -98,8 +97,8 @@ class Dask(Standard):
             _, arrays = unify_chunks(*(each for x in arrays for each in (x, index)))
         metas = [x._meta for x in arrays]
         # As the whole would be run, so that parts of it are rounded alike.
-        by_reference = by_reference or not self.inner.is_fast(plan, metas, computes)
-        return _Graph(plan, arrays, results, computes, by_reference).results()
+        by_reference = not self.inner.is_fast(plan, metas, computes)
+        return _Graph(plan, arrays, results, computes, self.inner, by_reference).results()
 
 
 _found: dict[int, Dask] = {}
@@ -138,6 +137,7 @@ class _Graph:
         arrays: Sequence[Any],
         results: Sequence[Any],
         computes: Sequence[Any],
+        inner: Standard,
         by_reference: bool,
     ) -> None:
         self.arrays = arrays
@@ -153,7 +153,7 @@ class _Graph:
                 along.append(term.stencil)
             parts[term.output].append(Part(term.input, term.dim, number))
         self.works = [
-            Work(tuple(each), dtype, compute, by_reference)
+            Work(tuple(each), dtype, compute, inner, by_reference)
             for each, dtype, compute in zip(parts, results, computes, strict=True)
         ]
         self.lines = {
@@ -216,7 +216,8 @@ class _Graph:
         lines = {dim: self.lines[dim] for dim in sorted({part.dim for part in work.parts})}
         found = {}
         for index in self._indices():
-            strips, pieces, sources = {}, [], []
+            strips, pieces = {}, []
+            sources: list[TaskRef] = []
             for dim, line in lines.items():
                 at = index[dim]
                 strips[dim] = line.strips[at]
@@ -229,9 +230,7 @@ class _Graph:
                         )
             key = (name, *index)
             own = [TaskRef((self.arrays[k].name, *index)) for k in numbers]
-            found[key] = Task(
-                key, run_block, work, strips, tuple(pieces), numbers, *own, *sources
-            )
+            found[key] = Task(key, run_block, work, strips, tuple(pieces), numbers, *own, *sources)
         return found
 
 

@@ -51,7 +51,9 @@ def can_run(plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
     if not program.is_runnable(plan) or any(dtype not in _DTYPES for dtype in computes):
         return False
     # Real samples become complex through weights, which this engine has not.
-    return not any((x.dtype.kind == "c") != (dtype.kind == "c") for dtype in computes for x in inputs)
+    return not any(
+        (x.dtype.kind == "c") != (dtype.kind == "c") for dtype in computes for x in inputs
+    )
 
 
 class SmallJob:
