@@ -99,8 +99,9 @@ def window(stencil: Stencil, n: int, held: Span, makes_weights: bool = False) ->
     line = None
     if stencil.line is not None and makes_weights:
         line = stencil.line[held.first : held.last]
-        made = partial(_row_of_line, stencil.line[first + below : last + above], stencil.interior)
-        interior = Row(stencil.interior.offsets, Later(made, len(stencil.interior.offsets)))
+        offsets = stencil.interior.offsets
+        made = partial(_row_of_line, stencil.line[first + below : last + above], offsets)
+        interior = Row(offsets, Later(made, len(offsets)))
     else:
         weights: Sequence[Any] = stencil.interior.weights
         if not isinstance(weights[0], float):
@@ -132,10 +133,9 @@ def _read(row: Row, n: int, first: int, last: int) -> Span:
     return Span(min(held), max(held) + 1)
 
 
-def _row_of_line(line: Any, interior: Row) -> Row:
+def _row_of_line(line: Any, offsets: tuple[int, ...]) -> Row:
     """The weights of a part of a long line, which few engines ask for."""
     positions = Positions((line,), np, wide=np.dtype(np.longdouble))
-    below, above = -min(interior.offsets), max(interior.offsets)
-    row = row_of_positions(positions, interior.offsets, below, len(line) - above, 1)
+    row = row_of_positions(positions, offsets, -min(offsets), len(line) - max(offsets), 1)
     # As those of the whole line are.
     return row._replace(weights=tuple(each.astype(np.float64) for each in row.weights))

@@ -106,6 +106,11 @@ _found: dict[int, Dask] = {}
 
 def of(x: Any, name: str, inner: Standard) -> Dask:
     """The library of a Dask array whose blocks are `inner`'s; an error if its shape is not known."""
+    if not isinstance(x, Array):
+        raise GridTypeError(
+            f"{name} is a Dask array of the kind that array.query-planning makes, which has no graph to add "
+            "to yet; set array.query-planning to False before dask.array is imported."
+        )
     if any(math.isnan(n) for n in x.shape):
         raise GridError(
             f"{name} must have chunks of known sizes, but its shape is {x.shape}; "
@@ -176,19 +181,17 @@ class _Graph:
         """The arrays, whose graphs share the layer of faces."""
         under = HighLevelGraph.merge(*(x.dask for x in self.arrays))
         inputs = {layer for x in self.arrays for layer in x.__dask_layers__()}
-        layers: dict[str, Any] = dict(under.layers)
-        depends: dict[str, set[str]] = dict(under.dependencies)
-        faces = self._cut_faces()
-        if faces:
-            layers[self.faces], depends[self.faces] = faces, inputs
-            inputs = inputs | {self.faces}
-        found = []
+        faces, found = self._cut_faces(), []
         for k, work in enumerate(self.works):
             name = f"gridgrad-{k}-{self.token}"
-            blocks = self._run_blocks(name, work)
-            graph = HighLevelGraph({**layers, name: blocks}, {**depends, name: inputs})
+            layers: dict[str, Any] = {**under.layers, name: self._run_blocks(name, work)}
+            depends = {**under.dependencies, name: inputs}
+            # Only what needs faces has them in its graph, so that nothing has to be taken out of it again.
+            if any(any(self.lines[part.dim].sources) for part in work.parts):
+                layers[self.faces], depends[self.faces] = faces, inputs
+                depends[name] = inputs | {self.faces}
             meta = meta_from_array(self.arrays[0]._meta, dtype=work.dtype)
-            found.append(Array(graph, name, self.chunks, meta=meta))
+            found.append(Array(HighLevelGraph(layers, depends), name, self.chunks, meta=meta))
         return tuple(found)
 
     def _indices(self) -> Iterator[tuple[int, ...]]:
