@@ -4,7 +4,7 @@ This is what a task does; nothing here knows who cut the arrays, nor where the o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import array_api_compat
@@ -197,7 +197,7 @@ class _Block:
     def _apply(self, arrays: dict[int, Any], stencils: dict[int, tuple[Stencil, ...]]) -> Any:
         place = {number: k for k, number in enumerate(arrays)}
         terms = tuple(
-            Term(0, place[part.input], part.dim, stencils[part.dim][part.stencil])
+            Term(0, place[part.input], part.dim, _aligned(stencils[part.dim][part.stencil]))
             for part in self.work.parts
         )
         run = self.library.run_by_reference if self.work.by_reference else self.library.run
@@ -288,6 +288,13 @@ class _Block:
     def _zeros(self, shape: Sequence[int], dtype: Any) -> Any:
         xp = self.library.namespace(self.x)
         return xp.zeros(tuple(shape), dtype=dtype, device=getattr(self.x, "device", None))
+
+
+def _aligned(stencil: Stencil) -> Stencil:
+    """The stencil with coordinates as the kernel reads them; those of a message lie anywhere."""
+    if stencil.line is None or stencil.line.flags.aligned:
+        return stencil
+    return replace(stencil, line=stencil.line.copy())
 
 
 def _rows(x: Any, dim: int, first: int, last: int) -> Any:

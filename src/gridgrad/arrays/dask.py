@@ -49,7 +49,12 @@ class Dask(Standard):
 
     def values(self, x: Any) -> Any:
         """Coordinates are few; they are computed at once, so that they can be checked."""
-        return self.inner.values(x.compute() if isinstance(x, Array) else x)
+        if not isinstance(x, Array):
+            return self.inner.values(x)
+        found = self.inner.values(x.compute())
+        # What comes from a worker lies anywhere in a message, and the kernel makes weights from aligned
+        # coordinates alone.
+        return found if type(found) is not np.ndarray else np.require(found, requirements="A")
 
     def is_followed(self, x: Any) -> bool:
         return self.inner.is_followed(_meta(x))
