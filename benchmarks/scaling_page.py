@@ -1,0 +1,2 @@
+def page(found, limit, facts):
+    return repr(found)
