@@ -6,7 +6,7 @@ TEST = .venvs/test
 BENCH = .venvs/bench
 MANIFEST = pyproject.toml constraints.txt tools/environment.sh
 
-.PHONY: help demo test stress bench lint format clean
+.PHONY: help demo test stress bench scaling lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,6 +22,9 @@ stress: $(TEST)/.ready ## 60 seconds of threads and forked children at the CPU e
 
 bench: $(BENCH)/.ready ## time everything against its peers and write docs/benchmarks.md
 	$(BENCH)/bin/python -m benchmarks
+
+scaling: $(BENCH)/.ready ## measure Dask arrays against size and workers and write docs/scaling.md
+	$(BENCH)/bin/python -m benchmarks.scaling
 
 lint: $(TEST)/.ready ## check format, lint and types
 	$(TEST)/bin/ruff format --check .

@@ -50,11 +50,13 @@ class Found(NamedTuple):
     tasks: float  # tasks a block, optimised
     task_bytes: float  # bytes of a pickled task
     threads: float  # seconds of Dask's threaded scheduler, a task
-    scheduler: float  # seconds of the distributed scheduler, a task
+    scheduler: float  # seconds of a scheduler and one worker, a task
+    plain: float  # the same for a graph of Dask's own, of sums
     scheduler_bytes: float  # bytes that the scheduler's process grows by, a task
     runs: list[Run]
     against: list[Run]  # two workers against one, in turns
-    halo: tuple[int, int]  # bytes of faces moved in a run, and those that all faces have
+    halo_blocks: int
+    halo: tuple[int, int, int]  # bytes moved in a run, with neighbours kept together, of all faces
 
 
 def block(block_info: Any = None) -> Any:
@@ -67,7 +69,9 @@ def block(block_info: Any = None) -> Any:
 
 def samples(shape: tuple[int, ...], slab: int = SLAB) -> Any:
     chunks = ((slab,) * (shape[0] // slab), *((n,) for n in shape[1:]))
-    return da.map_blocks(block, chunks=chunks, dtype=np.float32, meta=np.empty((0,) * 3, np.float32))
+    return da.map_blocks(
+        block, chunks=chunks, dtype=np.float32, meta=np.empty((0,) * 3, np.float32)
+    )
 
 
 @contextmanager
@@ -113,7 +117,7 @@ def _sent(dask_worker: Any) -> int:
     return int(dask_worker.transfer_outgoing_bytes_total)
 
 
-def _of_the_graph(count: int = 4000) -> dict[str, float]:
+def _of_the_graph(count: int) -> dict[str, float]:
     """What tasks cost that do nothing to speak of: many tiny blocks."""
     f = da.zeros((count * 2, 4, 4), chunks=(2, 4, 4))
     gridgrad.gradient(f[:8])
@@ -129,7 +133,7 @@ def _of_the_graph(count: int = 4000) -> dict[str, float]:
         start = time.perf_counter()
         dask.compute(*(g.sum() for g in results))
         threads = time.perf_counter() - start
-    with cluster(2) as client:
+    with cluster(1) as client:  # two would spend their time on each other's faces
         _maxima(f[:80], client)
         before = _resident()  # the scheduler lives in this process
         start = time.perf_counter()
@@ -137,11 +141,16 @@ def _of_the_graph(count: int = 4000) -> dict[str, float]:
         client.gather(futures)
         seconds = time.perf_counter() - start
         grown = _resident() - before
+        plain = [(f + k).sum() for k in range(3)]
+        start = time.perf_counter()
+        client.gather(client.compute(plain))
+        plain_seconds = time.perf_counter() - start
+    plain_tasks = len(collections_to_expr(plain).optimize().__dask_graph__())
     tasks = len(collections_to_expr([g.sum() for g in results]).optimize().__dask_graph__())
     return {
         "build": build / count, "optimize": optimize / count, "tasks": len(graph) / count,
         "task_bytes": bytes_each, "threads": threads / tasks, "scheduler": seconds / tasks,
-        "scheduler_bytes": max(grown, 0) / tasks,
+        "plain": plain_seconds / plain_tasks, "scheduler_bytes": max(grown, 0) / tasks,
     }  # fmt: skip
 
 
@@ -149,16 +158,18 @@ def _resident() -> int:
     return status("VmRSS")
 
 
-def _halo() -> tuple[int, int]:
-    """Bytes that two workers sent each other, and the bytes of all faces."""
+def _halo() -> tuple[int, int, int]:
+    """Bytes that two workers sent each other, as Dask is set up and with neighbours kept together."""
     shape = (64 * SLAB, 512, 512)
-    found = run(shape, 2)
-    return found.moved, 2 * (shape[0] // SLAB - 1) * shape[1] * shape[2] * 4
+    queued = run(shape, 2).moved
+    with dask.config.set({"distributed.scheduler.worker-saturation": "inf"}):
+        together = run(shape, 2).moved
+    return queued, together, 2 * (shape[0] // SLAB - 1) * shape[1] * shape[2] * 4
 
 
 def measure(quick: bool) -> Found:
     said("the graph and the schedulers")
-    graph = _of_the_graph(400 if quick else 4000)
+    graph = _of_the_graph(200 if quick else 1000)
     runs = []
     for planes in (4, 8) if quick else (4, 16, 64):
         for workers in (1, 2):
@@ -166,13 +177,13 @@ def measure(quick: bool) -> Found:
             said(f"{' x '.join(map(str, shape))}, {workers} workers")
             runs.append(run(shape, workers))
     against = []
-    for _ in range(1 if quick else 3):
+    for _ in range(1 if quick else 5):
         for workers in (1, 2):
             said(f"data beyond the memory limit, {workers} workers")
             shape = ((8 if quick else LARGE[0]) * SLAB, *LARGE[1:])
             against.append(run(shape, workers, LIMIT))
     said("the bytes of the faces")
-    return Found(**graph, runs=runs, against=against, halo=_halo())
+    return Found(**graph, runs=runs, against=against, halo_blocks=64, halo=_halo())
 
 
 def said(what: str) -> None:

@@ -16,9 +16,12 @@ from hypothesis import strategies as st
 
 import gridgrad
 from gridgrad import GridError, GridTypeError
+from gridgrad.arrays.blocks import Face, Part, Piece, Work, cut_faces, run_block, strip
 from gridgrad.calls import Call
 from gridgrad.plan import gradient_plan
 from gridgrad.windows import Span, reads, window
+
+from .calling import LIBRARIES, dtype_name, numpy
 
 pytestmark = pytest.mark.filterwarnings("ignore::gridgrad.NonMonotonicWarning")
 
@@ -225,6 +228,34 @@ def test_a_long_line_makes_the_weights_of_the_whole():
     f = rng.standard_normal((n, 4))
     check(lambda f: gridgrad.gradient(f, dim=0, spacing=(x,)), ((15_000, 5_000), 3), f)
     check(lambda f: gridgrad.gradient(f, spacing=x, edge_order=2), 700, f[:, 0].copy())
+
+
+@pytest.mark.parametrize("library", LIBRARIES, ids=lambda library: library.name)
+@pytest.mark.parametrize("cut", [1, 9])
+def test_blocks_may_be_of_any_library(library, cut):
+    """Dask itself carries only some. What a task does is in the Array API, on arrays of fixed values too."""
+    values = np.random.default_rng(14).standard_normal((18, 5))
+    x = library.asarray(values.tolist())
+    call = Call((x,), ("x",), dim=(0, 1), accuracy=2, boundary="reflect")
+    stencils = [call.stencil(0, 2)], [call.stencil(1, 2)]
+    spans = Span(0, cut), Span(cut, 18)
+    blocks = [x[:cut, ...], x[cut:, ...]]
+    parts = Part(0, 0, 0), Part(0, 1, 0)
+    found = []
+    for k in range(2):
+        strips = {
+            0: strip(stencils[0], 18, spans[k], [False]),
+            1: strip(stencils[1], 5, Span(0, 5), [False]),
+        }
+        below, above = strips[0].halo
+        face = cut_faces([Face(0, 0, above, below)], blocks[1 - k])
+        work = Work(parts, x.dtype, x.dtype, pickle.loads(pickle.dumps(call.library)), False)
+        pieces = [Piece(0, bool(k), 0, below + above)]
+        found.append(run_block(work, strips, pieces, [0], blocks[k], face))
+    wanted = numpy(gridgrad.laplacian(x, boundary="reflect"))
+    got = np.concatenate([numpy(each) for each in found])
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=4 * np.finfo(wanted.dtype).eps)
+    assert dtype_name(found[0]) == library.floating
 
 
 def test_threads_change_nothing():
