@@ -26,9 +26,9 @@ from benchmarks.memory import status
 
 PAGE = Path(__file__).parent.parent / "docs" / "scaling.md"
 MIB, GIB = 1 << 20, 1 << 30
-# Each worker's memory limit, and data several times as large.
-LIMIT, LARGE = 1 * GIB, (64, 1024, 1024)
-SLAB = 16
+# Each worker's memory limit, and data several times as large, in slabs of 64 MiB.
+LIMIT, LARGE = 3 * GIB // 2, (2048, 1024, 512)
+SLAB = 32
 
 
 class Run(NamedTuple):
@@ -89,15 +89,15 @@ def cluster(workers: int, limit: int = 0) -> Iterator[Any]:
         yield client
 
 
-def run(shape: tuple[int, ...], workers: int, limit: int = 0, slab: int = SLAB) -> Run:
+def run(shape: tuple[int, ...], workers: int, limit: int = 0) -> Run:
     """The maxima of a gradient on a new cluster, once its workers have imported and compiled everything."""
     with cluster(workers, limit) as client:
         for _ in range(2):
-            _maxima(samples((8 * slab, 32, 32), slab), client)
+            _maxima(samples((64, 64, 64), 8), client)
         pids = sorted(client.run(os.getpid).values())
         sent = sum(client.run(_sent).values())
         start = time.perf_counter()
-        _maxima(samples(shape, slab), client)
+        _maxima(samples(shape), client)
         seconds = time.perf_counter() - start
         peak = max(client.run(_peak).values())
         moved = sum(client.run(_sent).values()) - sent
@@ -158,32 +158,31 @@ def _resident() -> int:
     return status("VmRSS")
 
 
-def _halo() -> tuple[int, int, int]:
+def _halo(slabs: int) -> tuple[int, int, int]:
     """Bytes that two workers sent each other, as Dask is set up and with neighbours kept together."""
-    shape = (64 * SLAB, 512, 512)
+    shape = (slabs * SLAB, 512, 512)
     queued = run(shape, 2).moved
     with dask.config.set({"distributed.scheduler.worker-saturation": "inf"}):
         together = run(shape, 2).moved
-    return queued, together, 2 * (shape[0] // SLAB - 1) * shape[1] * shape[2] * 4
+    return queued, together, 2 * (slabs - 1) * shape[1] * shape[2] * 4
 
 
 def measure(quick: bool) -> Found:
     said("the graph and the schedulers")
-    graph = _of_the_graph(200 if quick else 1000)
+    graph = _of_the_graph(100 if quick else 500)
     runs = []
-    for planes in (4, 8) if quick else (4, 16, 64):
+    for planes in (64, 256) if quick else (64, 256, 1024):
         for workers in (1, 2):
-            shape = (planes * SLAB, 512, 512)
+            shape = (planes, 512, 512)
             said(f"{' x '.join(map(str, shape))}, {workers} workers")
             runs.append(run(shape, workers))
     against = []
-    for _ in range(1 if quick else 5):
+    for _ in range(1 if quick else 3):
         for workers in (1, 2):
             said(f"data beyond the memory limit, {workers} workers")
-            shape = ((8 if quick else LARGE[0]) * SLAB, *LARGE[1:])
-            against.append(run(shape, workers, LIMIT))
+            against.append(run((256, *LARGE[1:]) if quick else LARGE, workers, LIMIT))
     said("the bytes of the faces")
-    return Found(**graph, runs=runs, against=against, halo_blocks=64, halo=_halo())
+    return Found(**graph, runs=runs, against=against, halo_blocks=32, halo=_halo(32))
 
 
 def said(what: str) -> None:

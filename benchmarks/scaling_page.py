@@ -28,7 +28,7 @@ def page(found: "Found", limit: int, facts: Iterable[tuple[str, str]]) -> str:
         "## What a block costs",
         _costs(found),
         "## Against size and workers",
-        "Samples are made by the workers, in slabs of 16 planes; the maxima of the three components of "
+        "Samples are made by the workers, in slabs of 32 planes; the maxima of the three components of "
         "their gradient come back. Workers are processes of one thread, new for each row, on the same CPUs "
         "as the scheduler.",
         _table(
@@ -121,6 +121,7 @@ def _petabyte(found: "Found") -> str:
     block = 4 * SIDE**3
     tasks = 5 * blocks  # read, faces, three gradients that write what they made
     halo = 6 * 4 * SIDE**2
+    front = block * (SHAPE[0] // SIDE) * (SHAPE[1] // SIDE)
     storing = 4 * total / (BANDWIDTH * WORKERS)
     scheduling = tasks * found.scheduler
     alone = 4 * block / BANDWIDTH / (5 * found.scheduler)
@@ -140,7 +141,12 @@ def _petabyte(found: "Found") -> str:
         ("the scheduler's memory", _size(int(tasks * found.scheduler_bytes))),
         ("reading and writing", f"{_hours(storing)} at {BANDWIDTH / 1e9:g} GB a second and worker"),
         ("scheduling, by one scheduler", _hours(scheduling)),
-        ("a worker's memory", f"a thread: a block, its faces, one result; {_size(2 * block + halo)}"),
+        ("a thread's memory", f"a block, its faces and one result: {_size(2 * block + halo)}"),
+        (
+            "blocks that wait",
+            f"a front of {SHAPE[0] // SIDE} x {SHAPE[1] // SIDE}, if Dask goes along a long dim: "
+            f"{_size(front // WORKERS)} a worker",
+        ),
     ]  # fmt: skip
     if clusters > 1:
         verdict = (
@@ -169,6 +175,8 @@ def _advice() -> str:
     return "\n".join([
         "- Chunks that are whole chunks (or shards) of the store, of 64 MiB to 1 GiB, as near to cubes as "
         "the store allows: faces then are few. Thinner chunks work and are never cut anew, but move more.",
+        "- Where memory is short, slabs along one dim: a block waits for its neighbour's face, so that of "
+        "blocks cut along several dims a whole front is held, and of slabs only two or three.",
         "- One thread a CPU. Inside a worker gridgrad stays on the thread that it is called in.",
         "- `distributed.scheduler.worker-saturation`: leave it where memory is short; `inf` where faces cost "
         "more than blocks that wait.",

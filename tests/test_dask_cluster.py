@@ -16,12 +16,19 @@ import gridgrad
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
+LIMIT = 1 << 30
+
+
 @pytest.fixture(scope="module")
 def client():
     """Two processes of one thread each."""
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+            n_workers=2,
+            threads_per_worker=1,
+            memory_limit=LIMIT,
+            dashboard_address=None,
+            silence_logs=50,
         ) as cluster,
         Client(cluster) as found,
     ):
@@ -66,6 +73,20 @@ def test_persisted_blocks_stay_on_the_cluster(client):
     f = np.random.default_rng(2).standard_normal((16, 9))
     kept = client.persist(da.from_array(f, chunks=(3, 9)))
     same_bits(compute(client, gridgrad.hessian(kept)[0]), gridgrad.hessian(f)[0])
+
+
+def test_memory_kept_for_later_results_is_counted_by_the_worker(client):
+    """So it is an eighth of the worker's limit at most, whatever the machine has."""
+
+    def kept():
+        from gridgrad.engines import recycling
+
+        return sum(map(len, recycling._kept))
+
+    f = da.zeros((48, 512, 1024), chunks=(12, 512, 1024))
+    for _ in range(2):
+        client.gather(client.compute([g.max() for g in gridgrad.gradient(f)]))
+    assert 0 < max(client.run(kept).values()) <= LIMIT // 8
 
 
 def test_a_worker_killed_at_its_work_changes_nothing(client, tmp_path):
