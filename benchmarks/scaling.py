@@ -37,6 +37,7 @@ class Run(NamedTuple):
     workers: int
     samples: int
     seconds: float
+    cpu: float  # seconds of all workers' CPU time
     peak: int  # bytes, of the worker that took most
     restarts: int
     moved: int  # bytes that workers sent each other
@@ -96,13 +97,15 @@ def run(shape: tuple[int, ...], workers: int, limit: int = 0) -> Run:
             _maxima(samples((64, 64, 64), 8), client)
         pids = sorted(client.run(os.getpid).values())
         sent = sum(client.run(_sent).values())
+        used = sum(client.run(time.process_time).values())
         start = time.perf_counter()
         _maxima(samples(shape), client)
         seconds = time.perf_counter() - start
+        cpu = sum(client.run(time.process_time).values()) - used
         peak = max(client.run(_peak).values())
         moved = sum(client.run(_sent).values()) - sent
         restarts = len(set(pids) - set(client.run(os.getpid).values()))
-    return Run(workers, int(np.prod(shape)), seconds, peak, restarts, moved)
+    return Run(workers, int(np.prod(shape)), seconds, cpu, peak, restarts, moved)
 
 
 def _maxima(f: Any, client: Any) -> Any:
@@ -193,9 +196,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes; writes nothing")
     given = parser.parse_args()
-    facts = machine.facts()
+    facts, load = machine.facts(), os.getloadavg()[0]
     found = measure(given.quick)
-    text = scaling_page.page(found, LIMIT, [*facts, *machine.versions()])
+    text = scaling_page.page(found, LIMIT, load, [*facts, *machine.versions()])
     if given.quick:
         print(text)
         return 0

@@ -19,12 +19,20 @@ SHAPE, SIDE, WORKERS = (2**14, 2**17, 2**17), 512, 1000
 BANDWIDTH = 1e9
 
 
-def page(found: "Found", limit: int, facts: Iterable[tuple[str, str]]) -> str:
+def page(found: "Found", limit: int, load: float, facts: Iterable[tuple[str, str]]) -> str:
     parts = [
         "# Scaling",
         "This page is written by `make scaling`, all of it from one run on one machine. How Dask arrays are "
         "computed is in `src/gridgrad/arrays/dask.py`: for each block a task that copies out the faces "
         "which its neighbours need, and a task for each result, which reads the block and those faces.",
+        *(
+            [
+                f"Other programs used the CPUs when this run began (load {load:g}): its times, and what a "
+                "second worker gains, are worse than on a machine of one's own. CPU times are less so."
+            ]
+            if load > 0.8
+            else []
+        ),
         "## What a block costs",
         _costs(found),
         "## Against size and workers",
@@ -32,11 +40,11 @@ def page(found: "Found", limit: int, facts: Iterable[tuple[str, str]]) -> str:
         "their gradient come back. Workers are processes of one thread, new for each row, on the same CPUs "
         "as the scheduler.",
         _table(
-            ("samples", "workers", "time", "samples a second", "peak of a worker", "moved"),
+            ("samples", "workers", "time", "workers' CPU time", "peak of a worker", "moved"),
             [
                 (
                     f"{run.samples:,}", str(run.workers), duration(run.seconds),
-                    f"{run.samples / run.seconds / 1e6:.0f} million", _size(run.peak), _size(run.moved),
+                    duration(run.cpu), _size(run.peak), _size(run.moved),
                 )
                 for run in found.runs
             ],
@@ -89,11 +97,11 @@ def _beyond(found: "Found", limit: int) -> str:
         f"{_size(size)} of float32 in blocks of 64 MiB, on workers that may use {_size(limit)} each; "
         "one worker and two in turns.\n\n"
         + _table(
-            ("workers", "time", "peak of a worker", "restarts", "moved"),
+            ("workers", "time", "workers' CPU time", "peak of a worker", "restarts", "moved"),
             [
                 (
-                    str(run.workers), duration(run.seconds), _size(run.peak), str(run.restarts),
-                    _size(run.moved),
+                    str(run.workers), duration(run.seconds), duration(run.cpu), _size(run.peak),
+                    str(run.restarts), _size(run.moved),
                 )
                 for run in found.against
             ],
