@@ -116,10 +116,10 @@ def _moves(found: "Found") -> str:
     queued, together, faces = found.halo
     return (
         f"The faces of {found.halo_blocks} blocks hold {_size(faces)} in all. Two workers sent each other "
-        f"{_size(queued)} as Dask is set up, where blocks go to whichever worker is free, so that most "
-        "neighbours are apart (and some blocks are computed away from where they were made). With "
-        "`distributed.scheduler.worker-saturation: inf` Dask keeps neighbours together, and "
-        f"{_size(together)} moved; but then it makes blocks ahead of their use, which needs memory."
+        f"{_size(queued)} as Dask is set up, where blocks go to whichever worker is free. With "
+        f"`distributed.scheduler.worker-saturation: inf`, which has Dask place blocks ahead of their use, "
+        f"{_size(together)} moved. Both differ from run to run: Dask also moves whole blocks to a worker "
+        "that has nothing to do."
     )
 
 
@@ -186,8 +186,8 @@ def _advice() -> str:
         "- Where memory is short, slabs along one dim: a block waits for its neighbour's face, so that of "
         "blocks cut along several dims a whole front is held, and of slabs only two or three.",
         "- One thread a CPU. Inside a worker gridgrad stays on the thread that it is called in.",
-        "- `distributed.scheduler.worker-saturation`: leave it where memory is short; `inf` where faces cost "
-        "more than blocks that wait.",
+        "- `distributed.scheduler.worker-saturation`: leave it as it is. `inf` makes blocks ahead of their "
+        "use, which takes memory, and did not lower what moves in every run.",
         "- `distributed.scheduler.allowed-failures`: higher than 3 on machines that may be taken away. Tasks "
         "depend on their inputs alone, so what a lost worker held is made again, with the same bits.",
         "- Compile once: point `NUMBA_CACHE_DIR` at a folder that all workers of a machine share.",
