@@ -17,6 +17,8 @@ _BLOCK = 1 << 15
 _CACHED = 1 << 21
 # Bytes of the planes around a plane, above which they are cut into blocks of so many bytes to stay cached.
 _PLANES, _PLANE_BLOCK = 1 << 23, 1 << 18
+# Fewer lines than this are not worth keeping the weights of a long one.
+_LINES = 16
 
 
 class Walk(NamedTuple):
@@ -143,6 +145,16 @@ def _rows(stencil: Stencil) -> list[Row]:
     """All rows, but not an interior that is made when it is needed: the kernel makes that."""
     inner = [] if stencil.line is not None else [stencil.interior]
     return [*stencil.lower, *inner, *stencil.upper]
+
+
+def makes_weights(stencil: Stencil, shape: tuple[int, ...], dim: int) -> bool:
+    """Whether the kernel makes this stencil's weights itself, for real arrays of that shape, in C order.
+
+    Its weights and those that are kept may differ in the last bit, so that parts of an array must follow
+    the whole.
+    """
+    few = math.prod(shape) < _LINES * shape[dim]
+    return stencil.line is not None and few and math.prod(shape[dim + 1 :]) == 1
 
 
 def reach(plan: Plan, dim: int) -> int:

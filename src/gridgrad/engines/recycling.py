@@ -38,6 +38,15 @@ _offered = sys.platform == "linux" and hasattr(mmap, "MADV_FREE") and hasattr(mm
 _MOST = _most() if _offered else 0
 
 
+def _allowed() -> int:
+    """Bytes to keep now: of a Dask worker's own limit an eighth too, since it counts them as in use."""
+    worker = sys.modules.get("distributed.worker")
+    if worker is None:
+        return _MOST
+    limits = [each.memory_manager.memory_limit for each in tuple(worker.Worker._instances)]
+    return min([_MOST, *(int(limit) // 8 for limit in limits if limit)])
+
+
 def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     """`numpy.empty`, on large pages where it is large, and where possible in memory used before."""
     dtype = np.dtype(dtype)
@@ -94,7 +103,11 @@ def _give_back(block: mmap.mmap) -> None:
     except OSError:
         return
     _kept.append(block)
-    while sum(map(len, tuple(_kept))) > _MOST:
+    try:
+        most = _allowed()
+    except Exception:  # a worker that is not yet, or no longer, whole
+        most = _MOST
+    while sum(map(len, tuple(_kept))) > most:
         try:
             _kept.popleft()
         except IndexError:

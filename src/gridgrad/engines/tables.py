@@ -30,7 +30,7 @@ from gridgrad.engines.layout import (
     N,
 )
 from gridgrad.engines.memory import address
-from gridgrad.engines.program import Walk
+from gridgrad.engines.program import Walk, makes_weights
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
@@ -38,8 +38,6 @@ from gridgrad.stencil import Row, Stencil
 _NOTHING = Fixed(0.0)
 # Below this many neighbours at one sample of a dim, a weight for each is cheaper than a loop for each.
 _SHORT_RUN = 32
-# Fewer lines than this are not worth keeping the weights of a long one.
-_LINES = 16
 # Weights for so many samples at least are laid side by side, since a loop's first steps are its dearest.
 _TILE = 1024
 
@@ -68,7 +66,7 @@ class _Tables:
         varying, careful, single = -1, False, False
         for i, row in enumerate(stencil.lower):
             self._add_rule(_numbers(row), stride, stencil, i, n)
-        if stencil.line is not None and inside and run == 1 and route.samples < _LINES * n:
+        if inside and makes_weights(stencil, route.shape, term.dim):
             tile, line, single = n, address(stencil.line), True
             self.rules.append((len(self.steps), 2, _bits(1.0)))
             self.steps += [(-stride, 0, -stride, 0), (stride, 0, -stride, 0)]
