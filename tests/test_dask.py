@@ -258,7 +258,9 @@ def test_blocks_may_be_of_any_library(library, is_fixed, monkeypatch):
         found.append(run_block(work, strips, pieces, [0], blocks[k], face))
     wanted = numpy(gridgrad.laplacian(x, boundary="reflect"))
     got = np.concatenate([numpy(each) for each in found])
-    np.testing.assert_allclose(got, wanted, rtol=0, atol=4 * np.finfo(wanted.dtype).eps)
+    np.testing.assert_allclose(
+        got, wanted, rtol=0, atol=4 * np.finfo(wanted.dtype).eps * abs(wanted).max()
+    )
     assert dtype_name(found[0]) == library.floating
 
 
@@ -491,31 +493,19 @@ EVEN_HERE_AND_THERE = np.cumsum(
 )
 
 
-@pytest.mark.xfail(
-    reason="where neighbours stand evenly the kernel leaves the sample itself out, and then takes the others "
-    "in other pairs in short runs than in long ones: the last bit depends on the shape, in memory too"
-)
-def test_even_gaps_at_accuracy_4_in_memory():
+def test_even_gaps_at_accuracy_4_were_added_in_other_pairs_in_short_runs():
     f = np.random.default_rng(12).standard_normal((20, 40))
     how = {"dim": 0, "spacing": EVEN_HERE_AND_THERE, "accuracy": 4}
     same_bits(gridgrad.derivative(f[:, :5].copy(), **how), gridgrad.derivative(f, **how)[:, :5])
 
 
-@pytest.mark.xfail(
-    reason="where neighbours stand evenly on decreasing coordinates a zero is negative in long runs and "
-    "positive in short ones, in memory too"
-)
-def test_the_sign_of_zero_in_memory():
+def test_a_zero_was_negative_in_long_runs_alone():
     how = {"dim": 0, "spacing": -EVEN_HERE_AND_THERE}
     f = np.ones((20, 40))
     same_bits(gridgrad.derivative(f[:, :5].copy(), **how), gridgrad.derivative(f, **how)[:, :5])
 
 
-@pytest.mark.xfail(
-    reason="one integer beyond 2**53 sends the whole array through the reference engine, which rounds "
-    "otherwise, in memory too; a chunk without such an integer can't know"
-)
-def test_integers_of_64_bits_that_double_precision_does_not_hold():
+def test_one_long_integer_changed_the_rounding_of_all_others():
     f = np.random.default_rng(13).integers(-(2**40), 2**40, (40, 30))
     f[3, 3] = 2**60 + 1
     check(lambda f: gridgrad.laplacian(f, accuracy=6, spacing=0.3), 10, f)

@@ -35,7 +35,7 @@ from gridgrad.engines.layout import (
     WIDE,
     N,
 )  # fmt: skip
-from gridgrad.engines.loops import add, divide, line_weights, nothing, rescue, singles, varying_two
+from gridgrad.engines.loops import copy, divide, line_weights, nothing, rescue, singles, varying_two
 from gridgrad.engines.weighted import weighted
 from gridgrad.engines.words import (
     get,
@@ -114,47 +114,54 @@ def _gather(
 
 
 @part
-def _sum(row, n, lists, count, divisor, wide, s):
+def _sum(row, n, lists, count, divisor, wide, continues, s):
     """The gathered steps' sum, / divisor."""
     if count == 0:
-        return nothing(row, n, s)
-    behind, shares = integers(lists + 8 * MOST_STEPS), True
+        return True if continues else nothing(row, n, s)
+    # Not where it continues: LLVM then drops the steps in the version that it keeps on disk.
+    behind, shares = integers(lists + 8 * MOST_STEPS), not continues
     for k in range(1, count):
         shares &= get(behind, k) == get(behind, 0)
     done = weighted(
         row, n, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, type(s)(divisor),
-        divisor != 1 and wide == 0, shares, s,
+        divisor != 1 and wide == 0, shares, continues, s,
     )  # fmt: skip
-    finite = done >= 0
-    if done == 0:
-        finite = singles(
-            row, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, 0, n, 0, n, n,
-            1.0 if wide else divisor, s,
+    finite, done = done >= 0, done if done >= 0 else ~done
+    if done < n:
+        finite &= singles(
+            row, row if continues else 0, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, 0,
+            n, done, n - done, n, 1.0 if wide else divisor, s,
         )  # fmt: skip
     return divide(row, n, divisor, s) if wide else finite
 
 
 @loop
-def _sum_varying(row, here, n, steps, count, weights, stride, careful, fixed, s):
+def _sum_varying(row, here, n, steps, count, weights, stride, careful, fixed, continues, s):
     """The same where each sample has its own weights, one step's `stride` bytes after another's.
 
-    `fixed` is the address that numbers which are no samples are counted from.
+    If it `continues`, the sum begins with what stands in the row. `fixed` is the address that numbers which
+    are no samples are counted from.
     """
     own, other, finite = weights + count * stride if careful else 0, read(steps, PLUS), True
     centre = fixed + read(steps, MINUS) if read(steps, FIXED) else here
     for i in range(0, count, 2):
         w = weights + i * stride
         p, p2 = read(steps, STEP_COLUMNS * i + PLUS), read(steps, STEP_COLUMNS * (i + 1) + PLUS)
-        finite = varying_two(row, here, centre, n, p, p2, w, w + stride, own, other, i > 0, s)
+        finite = varying_two(
+            row, here, centre, n, p, p2, w, w + stride, own, other, continues or i > 0, s
+        )
     return finite
 
 
 @loop
 def _edges(
-    row, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members, rules, steps,
-    weights, size, s,
+    row, old, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members, rules,
+    steps, weights, size, s,
 ):  # fmt: skip
-    """The edges inside a row of a tiled term, the first of its group, from sample `start` to `stop`."""
+    """The edges inside a row of a tiled term, the first of its group, from sample `start` to `stop`.
+
+    `old` is the address of what sums begin with, for sample `first`, or 0.
+    """
     term, finite = integers(terms), True
     lower, upper, samples, run = (
         read(term, LOWER),
@@ -174,24 +181,30 @@ def _edges(
             steps, weights, size, s,
         )  # fmt: skip
         finite &= singles(
-            row + (start - first) * size, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count,
-            start, stop, origin, run, period, _divisor(rules, number), s,
+            row + (start - first) * size, old + (start - first) * size if old else 0, lists,
+            lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, start, stop, origin, run, period,
+            _divisor(rules, number), s,
         )  # fmt: skip
     return finite
 
 
 @loop
 def _group(
-    row, first, n, length, room, lists, x, origins, strides, dims, index, terms, rules, steps, weights, size,
-    s
+    row, first, n, length, continues, spare, room, lists, x, origins, strides, dims, index, terms, rules,
+    steps, weights, size, s,
 ):  # fmt: skip
     """A group of terms for the n samples from `first` on of a row; whether the result is finite.
 
-    Weights made for a chunk go to `room`.
+    If it `continues`, sums begin with what stands in the row, of which a copy goes to `spare` if edges are
+    to be made from it. Weights made for a chunk go to `room`.
     """
     term, last, finite = integers(terms), first + n, True
     members, tile, lower = read(term, MEMBERS), read(term, TILE), read(term, LOWER)
     inner, outer = lower * read(term, RUN), length - read(term, UPPER) * read(term, RUN)
+    old = 0
+    if continues and tile:
+        copy(spare, row, n, s)
+        old = spare
     if read(term, SINGLE):
         rule = integers(rules + 8 * RULE_COLUMNS * (read(term, RULES) + lower))
         base = _begin(x, origins, strides, dims, index, read(term, INPUT))
@@ -212,11 +225,21 @@ def _group(
             else:
                 own, stride = weights + (read(term, VARYING) + start - origin) * size, tile * size
             finite &= _sum_varying(
-                target, here, stop - start, at_step, count, own, stride, careful, weights, s
+                target,
+                here,
+                stop - start,
+                at_step,
+                count,
+                own,
+                stride,
+                careful,
+                weights,
+                continues,
+                s,
             )
         finite &= _edges(
-            row, first, first, last, length, lists, x, origins, strides, dims, index, terms, members, rules,
-            steps, weights, size, s,
+            row, old, first, first, last, length, lists, x, origins, strides, dims, index, terms, members,
+            rules, steps, weights, size, s,
         )  # fmt: skip
         return finite
     start = first
@@ -249,11 +272,11 @@ def _group(
             )  # fmt: skip
             finite &= _sum(
                 row + (begin - first) * size, end - begin, lists, count, _divisor(rules, number),
-                read(term, WIDE), s,
+                read(term, WIDE), continues, s,
             )  # fmt: skip
         if tile:
             finite &= _edges(
-                row, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members,
+                row, old, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members,
                 rules, steps, weights, size, s,
             )  # fmt: skip
         start = stop
@@ -280,11 +303,9 @@ def _row(
                 if read(integers(group), OUTPUT) != output:
                     continue
                 finite = _group(
-                    target if fresh else spare, begin, n, length, spare + 2 * chunk * size, lists, x, origins,
+                    target, begin, n, length, not fresh, spare, spare + 2 * chunk * size, lists, x, origins,
                     strides, dims, index, group, rules, steps, weights, size, scale,
                 )  # fmt: skip
-                if not fresh:
-                    finite = add(target, spare, n, unit)
                 fresh = False
             if scale == room:
                 rescue(row + begin * size, again, n, room)

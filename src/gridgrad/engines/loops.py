@@ -100,21 +100,22 @@ def varying_two(row, here, centre, n, p, p2, w, w2, own, other, more, s):
 
 
 @loop
-def singles(row, ahead, behind, weights, count, first, last, origin, run, period, divisor, s):
+def singles(row, old, ahead, behind, weights, count, first, last, origin, run, period, divisor, s):
     """The same for single samples: `run` neighbours in each period from `origin` on, from `first` to `last`.
 
-    `row` and the tables' addresses are those of sample `first`.
+    `row` and the tables' addresses are those of sample `first`, and so is `old`, at which the values stand
+    that sums begin with, if it is not 0.
     """
-    out, finite = pointer(row, s), True
+    out, begun, finite = pointer(row, s), pointer(old, s), True
     plus, minus, w = integers(ahead), integers(behind), pointer(weights, s)
     for begin in range(origin, last, period):
         for j in range(most(begin, first) - first, least(begin + run, last) - first):
-            value = type(s)(0)
+            value = get(begun, j) if old else type(s)(0)
             for i in range(count):
                 change = (
                     get(pointer(get(plus, i), s), j) * s - get(pointer(get(minus, i), s), j) * s
                 )
-                value = fma(get(w, i), change, value) if i else get(w, 0) * change
+                value = fma(get(w, i), change, value) if i or old else get(w, 0) * change
             value = type(s)(np.float64(value) / divisor)
             put(out, j, value)
             finite &= abs(value) < np.inf
@@ -131,15 +132,11 @@ def nothing(row, n, s):
 
 
 @loop
-def add(row, other, n, s):
-    """row += other, and whether all of it is finite"""
+def copy(row, other, n, s):
+    """row = other"""
     out, a = pointer(row, s), pointer(other, s)
-    odd = False
     for j in range(n):
-        value = get(out, j) + get(a, j)
-        put(out, j, value)
-        odd |= not (abs(value) < np.inf)
-    return not odd
+        put(out, j, get(a, j))
 
 
 @loop

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from gridgrad.differences import parts
 from gridgrad.engines import program
 from gridgrad.engines.memory import BFLOAT16, address, contiguous_strides
 
 
 class Inexact(Exception):
-    """64-bit integers that double precision does not hold; the reference engine takes them apart."""
+    """64-bit integers that double precision does not hold, beside samples of another kind."""
 
 
 class Stages:
@@ -53,7 +54,7 @@ class Stages:
                 *zip(box[:dims], box[dims : 2 * dims], strict=True),
                 box[2 * dims :] // period,
             ]
-            windows = []
+            windows, wide = [], False
             for k, (x, stage) in enumerate(zip(self._arrays, stages, strict=True)):
                 if stage is None:
                     continue
@@ -68,20 +69,61 @@ class Stages:
                 skipped = sum(a * s for (a, _), s in zip(reached, self.strides[k], strict=False))
                 origins[k] = address(stage) - skipped
                 if k < self._count:
-                    _load(held, theirs)
+                    wide |= _load(held, theirs)
             call(box[None], origins)
+            if wide:
+                self._add_rest(box, origins, windows, ranges, call)
             for k, held, theirs in windows:
                 if k >= self._count:
                     _store(theirs, held)
 
+    def _add_rest(
+        self,
+        box: Any,
+        origins: list[int],
+        windows: Sequence[tuple[int, Any, Any]],
+        ranges: Sequence[Any],
+        call: Callable[[Any, Any], None],
+    ) -> None:
+        """The same for what integers of 64 bits are more than the doubles next to them, and the sum of both.
 
-def _load(target: Any, source: Any) -> None:
+        Where that is nothing the results stay what they are, so that no sample's depend on others beyond its
+        reach.
+        """
+        staged = {k: held for k, held, _ in windows}
+        if any(k not in staged for k in range(self._count)):
+            raise Inexact
+        here = tuple(slice(int(a), int(b)) for a, b in ranges)
+        outputs = [
+            staged[k] if k in staged else self._arrays[k][here]
+            for k in range(self._count, len(self._arrays))
+        ]
+        before = [x.copy() for x in outputs]
+        for k, held, theirs in windows:
+            if k < self._count:
+                _load_rest(held, theirs)
+        call(box[None], origins)
+        for x, first in zip(outputs, before, strict=True):
+            np.copyto(x, np.where(x == 0, first, first + x))
+
+
+def _load(target: Any, source: Any) -> bool:
+    """Whether the target does not hold all digits of the source."""
     if source.dtype == BFLOAT16:
         np.copyto(target, (source["bfloat16"].astype(np.uint32) << 16).view(np.float32))
-        return
+        return False
     np.copyto(target, source, casting="unsafe")
-    if source.dtype.kind in "iu" and source.dtype.itemsize == 8 and np.abs(target).max() >= 2**53:
-        raise Inexact
+    is_long = source.dtype.kind in "iu" and source.dtype.itemsize == 8
+    return is_long and bool(np.abs(target).max() >= 2**53)
+
+
+def _load_rest(target: Any, source: Any) -> None:
+    """What the source is more than `_load` made of it."""
+    if source.dtype.kind not in "iu" or source.dtype.itemsize < 8:
+        target[...] = 0
+        return
+    top, low = parts(source, np.dtype(np.float64), np)
+    np.copyto(target, (top - source.astype(np.float64)) + low, casting="unsafe")
 
 
 def _store(target: Any, source: Any) -> None:
