@@ -19,6 +19,7 @@ from gridgrad.engines.layout import (
     MEMBERS,
     MINUS,
     MOST_STEPS,
+    NOTHING,
     OTHER,
     OUTPUT,
     PLUS,
@@ -79,14 +80,21 @@ def _begin(start, origins, strides, dims, index, k):
 
 @loop
 def _gather(
-    lists, x, origins, strides, dims, index, at, place, head, terms, members, rules, steps, weights, size, s
+    lists, old, x, origins, strides, dims, index, at, place, head, terms, members, rules, steps, weights,
+    size, s,
 ):  # fmt: skip
     """The steps of a group of terms, at the sample with that `place` in a row; how many there are.
 
-    Addresses are of the sample `at` bytes into the row. `head` is the number of the first member's rule.
+    Addresses are of the sample `at` bytes into the row. `head` is the number of the first member's rule. What
+    other groups made of that sample is at `old`, if it is not 0; it makes a step of its own, less nothing.
     """
     ahead, behind = integers(lists), integers(lists + 8 * MOST_STEPS)
     own, count = pointer(lists + 16 * MOST_STEPS, s), 0
+    if old:
+        put(ahead, 0, old)
+        put(behind, 0, weights + read(integers(terms), NOTHING))
+        put(own, 0, type(s)(1) / s)  # it has its scale already
+        count = 1
     for k in range(members):
         term = integers(terms + 8 * TERM_COLUMNS * k)
         dim, lower, samples = read(term, ROW_DIM), read(term, LOWER), read(term, N)
@@ -114,23 +122,22 @@ def _gather(
 
 
 @part
-def _sum(row, n, lists, count, divisor, wide, continues, s):
+def _sum(row, n, lists, count, divisor, wide, s):
     """The gathered steps' sum, / divisor."""
     if count == 0:
-        return True if continues else nothing(row, n, s)
-    # Not where it continues: LLVM then drops the steps in the version that it keeps on disk.
-    behind, shares = integers(lists + 8 * MOST_STEPS), not continues
+        return nothing(row, n, s)
+    behind, shares = integers(lists + 8 * MOST_STEPS), True
     for k in range(1, count):
         shares &= get(behind, k) == get(behind, 0)
     done = weighted(
         row, n, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, type(s)(divisor),
-        divisor != 1 and wide == 0, shares, continues, s,
+        divisor != 1 and wide == 0, shares, s,
     )  # fmt: skip
-    finite, done = done >= 0, done if done >= 0 else ~done
-    if done < n:
-        finite &= singles(
-            row, row if continues else 0, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, 0,
-            n, done, n - done, n, 1.0 if wide else divisor, s,
+    finite = done >= 0
+    if done == 0:
+        finite = singles(
+            row, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, 0, n, 0, n, n,
+            1.0 if wide else divisor, s,
         )  # fmt: skip
     return divide(row, n, divisor, s) if wide else finite
 
@@ -177,11 +184,11 @@ def _edges(
             continue
         number = read(term, RULES) + k + (k >= lower)
         count = _gather(
-            lists, x, origins, strides, dims, index, start * size, start, number, terms, members, rules,
-            steps, weights, size, s,
+            lists, old + (start - first) * size if old else 0, x, origins, strides, dims, index,
+            start * size, start, number, terms, members, rules, steps, weights, size, s,
         )  # fmt: skip
         finite &= singles(
-            row + (start - first) * size, old + (start - first) * size if old else 0, lists,
+            row + (start - first) * size, lists,
             lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, start, stop, origin, run, period,
             _divisor(rules, number), s,
         )  # fmt: skip
@@ -195,14 +202,14 @@ def _group(
 ):  # fmt: skip
     """A group of terms for the n samples from `first` on of a row; whether the result is finite.
 
-    If it `continues`, sums begin with what stands in the row, of which a copy goes to `spare` if edges are
-    to be made from it. Weights made for a chunk go to `room`.
+    If it `continues`, sums begin with what stands in the row, of which a copy goes to `spare`. Weights made
+    for a chunk go to `room`.
     """
     term, last, finite = integers(terms), first + n, True
     members, tile, lower = read(term, MEMBERS), read(term, TILE), read(term, LOWER)
     inner, outer = lower * read(term, RUN), length - read(term, UPPER) * read(term, RUN)
     old = 0
-    if continues and tile:
+    if continues:
         copy(spare, row, n, s)
         old = spare
     if read(term, SINGLE):
@@ -267,12 +274,12 @@ def _group(
             number = _rule(term, i)
         if begin < end:
             count = _gather(
-                lists, x, origins, strides, dims, index, begin * size, begin, number, terms, members, rules,
-                steps, weights, size, s,
+                lists, old + (begin - first) * size if old else 0, x, origins, strides, dims, index,
+                begin * size, begin, number, terms, members, rules, steps, weights, size, s,
             )  # fmt: skip
             finite &= _sum(
                 row + (begin - first) * size, end - begin, lists, count, _divisor(rules, number),
-                read(term, WIDE), continues, s,
+                read(term, WIDE), s,
             )  # fmt: skip
         if tile:
             finite &= _edges(
@@ -302,7 +309,7 @@ def _row(
                 t += read(integers(group), MEMBERS)
                 if read(integers(group), OUTPUT) != output:
                     continue
-                finite = _group(
+                finite &= _group(
                     target, begin, n, length, not fresh, spare, spare + 2 * chunk * size, lists, x, origins,
                     strides, dims, index, group, rules, steps, weights, size, scale,
                 )  # fmt: skip

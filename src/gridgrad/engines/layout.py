@@ -9,12 +9,13 @@ MOST_DIMS = 64  # as in NumPy
 # of them tells; SINGLE ones, whose weights vary inside rows, are groups of their own. TILE is 0, or so many
 # samples of a row are worked on at a time, as if there were no edges between them; only a group's first
 # member has it. CAREFUL says that some weights are 0. LINE is the address of coordinates, of LINE_BYTES
-# each, from which weights are made, or 0.
+# each, from which weights are made, or 0. NOTHING is where a row of zeros stands, in bytes from the weights,
+# for groups whose sums begin with another's.
 (
     OUTPUT, INPUT, ROW_DIM, N, RUN, LOWER, UPPER, RULES, VARYING, TILE, CAREFUL, WIDE, SINGLE, MEMBERS,
-    LINE, LINE_BYTES,
-) = range(16)  # fmt: skip
-TERM_COLUMNS = 16
+    LINE, LINE_BYTES, NOTHING,
+) = range(17)  # fmt: skip
+TERM_COLUMNS = 17
 # Columns of the table of rules (a rule is a stencil's row), which serves COUNT steps from FIRST on and
 # divides by the float with the bits of DIVISOR.
 FIRST, COUNT, DIVISOR = range(3)

@@ -100,22 +100,21 @@ def varying_two(row, here, centre, n, p, p2, w, w2, own, other, more, s):
 
 
 @loop
-def singles(row, old, ahead, behind, weights, count, first, last, origin, run, period, divisor, s):
+def singles(row, ahead, behind, weights, count, first, last, origin, run, period, divisor, s):
     """The same for single samples: `run` neighbours in each period from `origin` on, from `first` to `last`.
 
-    `row` and the tables' addresses are those of sample `first`, and so is `old`, at which the values stand
-    that sums begin with, if it is not 0.
+    `row` and the tables' addresses are those of sample `first`.
     """
-    out, begun, finite = pointer(row, s), pointer(old, s), True
+    out, finite = pointer(row, s), True
     plus, minus, w = integers(ahead), integers(behind), pointer(weights, s)
     for begin in range(origin, last, period):
         for j in range(most(begin, first) - first, least(begin + run, last) - first):
-            value = get(begun, j) if old else type(s)(0)
+            value = type(s)(0)
             for i in range(count):
                 change = (
                     get(pointer(get(plus, i), s), j) * s - get(pointer(get(minus, i), s), j) * s
                 )
-                value = fma(get(w, i), change, value) if i or old else get(w, 0) * change
+                value = fma(get(w, i), change, value) if i else get(w, 0) * change
             value = type(s)(np.float64(value) / divisor)
             put(out, j, value)
             finite &= abs(value) < np.inf

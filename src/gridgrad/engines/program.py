@@ -121,7 +121,7 @@ def is_runnable(plan: Plan) -> bool:
 def _is_runnable(stencil: Stencil) -> bool:
     return all(
         isinstance(row.divisor, float)
-        and len(row.offsets) <= MOST_STEPS
+        and len(row.offsets) < MOST_STEPS
         and (isinstance(row.weights[0], float) or row.divisor == 1)
         and all(
             isinstance(w, float) or (isinstance(w, np.ndarray) and w.dtype.kind == "f")

@@ -17,6 +17,7 @@ from gridgrad.engines.layout import (
     MEMBERS,
     MINUS,
     MOST_STEPS,
+    NOTHING,
     OUTPUT,
     ROW_DIM,
     RULES,
@@ -108,6 +109,9 @@ class _Tables:
             if term[VARYING] >= 0:
                 term[VARYING] += len(self.weights)
         first = len(self.weights) + sum(sizes)
+        self._group()
+        if len({term[OUTPUT] for term in self.terms}) < len(self.terms):
+            self._fixed.setdefault(0.0, [])
         numbers = []
         for k, (number, places) in enumerate(self._fixed.items()):
             numbers.append(np.full(self._chunk, number, self.dtype))
@@ -116,7 +120,10 @@ class _Tables:
                 step[column] = (first + k * self._chunk) * self.dtype.itemsize
                 step[FIXED] |= 1 << column
                 self.steps[i] = (step[0], step[1], step[2], step[3])
-        self._group()
+        if 0.0 in self._fixed:
+            at = (first + list(self._fixed).index(0.0) * self._chunk) * self.dtype.itemsize
+            for term in self.terms:
+                term[NOTHING] = at
         return np.concatenate([np.array(self.weights, self.dtype), *self.varying, *numbers])
 
     def _group(self) -> None:
@@ -131,7 +138,7 @@ class _Tables:
             if head is not None and joins:
                 head[MEMBERS] += 1
             else:
-                head, room = term, MOST_STEPS
+                head, room = term, MOST_STEPS - 1
             room -= steps
 
     def _add_rule(self, row: Row, stride: int, stencil: Stencil, i: int = 0, n: int = 0) -> None:

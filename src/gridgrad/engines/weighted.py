@@ -14,12 +14,12 @@ _VECTOR = 64
 @intrinsic
 def weighted(
     typingctx: Any, row: Any, n: Any, ahead: Any, behind: Any, weights: Any, count: Any, divisor: Any,
-    divides: Any, shares: Any, continues: Any, s: Any,
+    divides: Any, shares: Any, s: Any,
 ) -> Any:  # fmt: skip
     """row = the sum of weights[i] (f[+] - f[-]) over `count` steps, / divisor if it `divides`.
 
-    If it `continues`, the sum begins with what stands in the row. Returns how many samples are done, which
-    may leave a rest of less than a vector; if some are not finite, the complement of that number.
+    Returns how many samples are done, all n, or none of fewer than a vector; if some are not finite, the
+    complement of that number.
 
     `ahead` and `behind` are the addresses of tables of addresses, at which samples f[+] and f[-] of each step
     begin; those behind are all the same where steps share a reference, which is then read once. One pass
@@ -36,7 +36,7 @@ def weighted(
         is_plain = builder.fcmp_ordered("==", args[-1], ir.Constant(number, 1.0))
         with builder.if_else(is_plain) as (plain, scaled):
             with plain:
-                with builder.if_else(args[-3]) as (shared, apart):
+                with builder.if_else(args[-2]) as (shared, apart):
                     with shared:
                         _blocks(builder, args, number, 2, at, finite, shares=True)
                     with apart:
@@ -48,7 +48,7 @@ def weighted(
         return builder.select(builder.load(finite), done, builder.not_(done))
 
     addresses = (types.int64,) * 6
-    return types.int64(*addresses, s, types.boolean, types.boolean, types.boolean, s), codegen
+    return types.int64(*addresses, s, types.boolean, types.boolean, s), codegen
 
 
 def _blocks(
@@ -57,10 +57,9 @@ def _blocks(
 ) -> None:  # fmt: skip
     """As many blocks of so many vectors as there are samples left for, from `at` on.
 
-    Single vectors end with one that may overlap the one before, if there are samples enough for it and
-    nothing is added twice by that.
+    Single vectors end with one that may overlap the one before, if there are samples enough for it.
     """
-    row, n, ahead, behind, weights, count, divisor, divides, _, continues, scale = args
+    row, n, ahead, behind, weights, count, divisor, divides, _, scale = args
     integer, pointer = ir.IntType(64), ir.PointerType()
     size = 4 if isinstance(number, ir.FloatType) else 8
     lanes = _VECTOR // size
@@ -114,23 +113,16 @@ def _blocks(
         last = builder.sub(n, block)
         some = builder.icmp_signed("<", here, n)
         again = builder.and_(some, builder.icmp_signed(">=", last, constant(0)))
-        again = builder.and_(again, builder.not_(continues))
         here = builder.select(fits, here, last)
         fits = builder.or_(fits, again)
     builder.cbranch(fits, body, done)
     builder.position_at_end(body)
     sums = [cgutils.alloca_once(builder, vector) for _ in range(vectors)]
     reference = samples(entry(behind, constant(0), integer)) if shares else []
-    with builder.if_else(continues) as (begun, fresh):
-        with begun:
-            for k, total in enumerate(sums):
-                builder.store(builder.load(place(row, k), typ=vector, align=size), total)
-        with fresh:
-            weight, changes = step(constant(0))
-            for total, change in zip(sums, changes, strict=True):
-                builder.store(builder.fmul(weight, change), total)
-    first = builder.select(continues, constant(0), constant(1))
-    with cgutils.for_range_slice(builder, first, count, constant(1)) as (i, _):
+    weight, changes = step(constant(0))
+    for total, change in zip(sums, changes, strict=True):
+        builder.store(builder.fmul(weight, change), total)
+    with cgutils.for_range_slice(builder, constant(1), count, constant(1)) as (i, _):
         weight, changes = step(i)
         for total, change in zip(sums, changes, strict=True):
             builder.store(builder.call(multiply_add, (weight, change, builder.load(total))), total)
