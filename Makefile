@@ -6,7 +6,7 @@ TEST = .venvs/test
 BENCH = .venvs/bench
 MANIFEST = pyproject.toml constraints.txt tools/environment.sh
 
-.PHONY: help demo test test-all stress bench accuracy lint format clean
+.PHONY: help demo test test-all stress bench accuracy scaling lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +28,9 @@ bench: $(BENCH)/.ready ## time everything against its peers and write docs/bench
 
 accuracy: $(BENCH)/.ready ## measure how accurate results are and write docs/accuracy.md
 	$(BENCH)/bin/python -m benchmarks.accuracy
+
+scaling: $(BENCH)/.ready ## measure Dask arrays against size and workers and write docs/scaling.md
+	$(BENCH)/bin/python -m benchmarks.scaling
 
 lint: $(TEST)/.ready ## check format, lint and types
 	$(TEST)/bin/ruff format --check .

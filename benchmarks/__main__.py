@@ -7,13 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import machine, memory, page, picture, report, startup
+from benchmarks import dask_marks, machine, memory, page, picture, report, startup
 from benchmarks.cases import CASES, GROUPS, units
 from benchmarks.checking import Mismatch
 from benchmarks.running import Results, run_unit
 
 DOCS = Path(__file__).parent.parent / "docs"
-PARTS = (*GROUPS, "memory", "start")
+PARTS = (*GROUPS, "memory", "dask", "start")
 # A quick run leaves out cases that move more bytes than this.
 _QUICK_BYTES = 300_000_000
 
@@ -23,7 +23,7 @@ def main() -> int:
     said = Console(stderr=True)
     parts: tuple[str, ...] = (given.only,) if given.only else PARTS
     if given.only == "marks":
-        parts = ("marks", "memory", "start")
+        parts = ("marks", "memory", "dask", "start")
     facts = machine.facts()
     if dict(facts)["load when the run began"] > "0.8":
         said.print("warning: other programs are using this machine", style="yellow")
@@ -35,6 +35,9 @@ def main() -> int:
         _time(found, parts, given.quick, said)
         if "memory" in parts and not given.quick:
             _measure_memory(found, given.only == "marks", said)
+        if "dask" in parts and not given.quick:
+            said.print("Dask arrays: time and memory")
+            found.dask = dask_marks.measure()
         if "start" in parts:
             said.print("starting: imports and first calls")
             found.startup = startup.measure(*((5, 1) if given.quick else (15, 3)))
@@ -95,7 +98,7 @@ def _show(found: Results) -> None:
         report.memory_table(found),
         report.startup_table(found),
     ]
-    if found.of("marks") or found.memory or found.startup:
+    if found.of("marks") or found.memory or found.dask or found.startup:
         tables.append(report.marks_table(found))
     for table in tables:
         report.show(table, console)

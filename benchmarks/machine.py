@@ -11,7 +11,17 @@ from pathlib import Path
 
 import gridgrad
 
-_PACKAGES = ("numpy", "numba", "llvmlite", "torch", "jax", "jaxlib", "findiff")
+_PACKAGES = (
+    "numpy",
+    "numba",
+    "llvmlite",
+    "torch",
+    "jax",
+    "jaxlib",
+    "findiff",
+    "dask",
+    "distributed",
+)
 _ROOT = Path(__file__).parent.parent
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from benchmarks.dask_marks import DaskMarks
 from benchmarks.running import Results
 
 
@@ -67,9 +68,14 @@ def _first(name: str) -> Callable[[Results, str], float | None]:
     return lambda found, stat: None if found.startup is None else getattr(found.startup, name)
 
 
+def _dask(value: Callable[[DaskMarks, str], float]) -> Callable[[Results, str], float | None]:
+    return lambda found, stat: None if found.dask is None else value(found.dask, stat)
+
+
 _CUBE = "256^3 float32, all dims"
 _FLOOR = "time over the floor's"
 _PEAK = "peak memory beyond the outputs, of the input"
+_SLABS = "512^3 float32 in Dask slabs of 64, the maximum of each component"
 _X = " x"
 
 MARKS = (
@@ -115,6 +121,15 @@ MARKS = (
     Mark("1,000 samples, float64", "faster than torch.gradient", False, 3, _X, _rival("thousand", "torch")),
     Mark("large inputs, the worst row", _PEAK, True, 1, " %", _memory(False)),
     Mark("a long 1-D input with coordinates", _PEAK, True, 1, " %", _memory(True)),
+    Mark(
+        _SLABS, "faster than dask.array.gradient", False, 2, _X,
+        _dask(lambda dask, stat: dask.faster(stat)),
+    ),
+    Mark(
+        _SLABS, "peak memory beyond the input, of dask.array.gradient's", True, 60, " %",
+        _dask(lambda dask, stat: dask.memory_percent),
+    ),
+    Mark(_SLABS, "tasks a block", True, 6, "", _dask(lambda dask, stat: dask.tasks["gridgrad"])),
     Mark("import gridgrad", "time beyond `import numpy`", True, 50, " ms", _import),
     Mark("first call, kernel on disk", "time", True, 1, " s", _first("warm_call")),
     Mark("first call ever", "time", True, 5, " s", _first("cold_call")),

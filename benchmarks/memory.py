@@ -45,7 +45,7 @@ def measure(case: Case, peer: str) -> Memory | None:
     return None if extra is None else Memory(case, peer, extra)
 
 
-def _status(field: str) -> int:
+def status(field: str) -> int:
     with open("/proc/self/status") as file:
         for line in file:
             if line.startswith(f"{field}:"):
@@ -53,7 +53,7 @@ def _status(field: str) -> int:
     raise OSError(f"/proc/self/status has no {field}.")
 
 
-def _give_back() -> None:
+def give_back() -> None:
     """Give freed memory back to the system, so that it does not hide what the call takes."""
     gc.collect()
     recycling.forget()
@@ -64,15 +64,15 @@ def _give_back() -> None:
 def _measure_here(case: Case, peer: str) -> int | None:
     call = PEERS[peer].prepare(Data(case))
     call()
-    _give_back()
+    give_back()
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
-        before = _status("VmHWM")
+        before = status("VmHWM")
     except OSError:
         return None
     result = call()
-    rise = _status("VmHWM") - before
+    rise = status("VmHWM") - before
     fresh = 0 if case.out else sum(part.nbytes for part in as_arrays(result))
     return rise - fresh
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.cases import Case, Data
 from benchmarks.checking import compare
+from benchmarks.dask_marks import DaskMarks
 from benchmarks.memory import Memory
 from benchmarks.peers import PEERS, RIVALS, as_arrays
 from benchmarks.startup import Startup
@@ -47,6 +48,7 @@ class Results:
     rows: dict[str, Row] = field(default_factory=dict)
     memory: list[Memory] = field(default_factory=list)
     startup: Startup | None = None
+    dask: DaskMarks | None = None
 
     def of(self, group: str) -> list[Row]:
         return [row for row in self.rows.values() if row.case.group == group]

@@ -26,6 +26,7 @@ HOUSE = [
     {"gridgrad.stencil"},
     {"gridgrad.adjoint"},
     {"gridgrad.plan"},
+    {"gridgrad.windows"},
     {"gridgrad.engines"},
     {"gridgrad.arrays"},
     {"gridgrad.calls"},

@@ -219,7 +219,7 @@ def _from_positions(
         source, shift = positions.extended(below, above, how.sides, axis.period, axis.dim), below
 
     def row(offsets: tuple[int, ...], start: int, stop: int) -> Row:
-        found = _row_of_positions(source, offsets, start + shift, stop + shift, how.order)
+        found = row_of_positions(source, offsets, start + shift, stop + shift, how.order)
         if not positions.traced:
             _check_weights(found, axis.dim, start)
         return found
@@ -288,7 +288,7 @@ def scaled(stencil: Stencil, factor: float) -> Stencil:
     return stencil._replace(lower=rows[0], interior=interior, upper=rows[1], line=None)
 
 
-def _row_of_positions(
+def row_of_positions(
     positions: Positions, offsets: tuple[int, ...], start: int, stop: int, order: int
 ) -> Row:
     """One weight for each sample from `start` up to `stop`."""

@@ -5,6 +5,7 @@ import numbers
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from gridgrad.arrays.dispatch import library_of
 from gridgrad.calls import Call
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan, Term
@@ -294,6 +295,7 @@ def _split(components: Any) -> tuple[tuple[Any, ...], list[str]]:
                 "components must be a sequence of arrays, or an array whose first dim counts them, "
                 f"but is {type(components).__name__}."
             )
+        library_of(components, "components")  # whose shape is known, then
         components = [components[k] for k in range(shape[0])]
     if not components:
         raise GridError("components must hold at least one array, but are none.")

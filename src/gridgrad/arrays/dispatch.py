@@ -20,7 +20,9 @@ def library_of(x: Any, name: str = "input") -> Standard:
         return _find(x, name)
     library = _libraries.get(type(x))
     if library is None:
-        library = _libraries[type(x)] = _find(x, name)
+        library = _find(x, name)
+        if library.is_told_by_type:
+            _libraries[type(x)] = library
     return library
 
 
@@ -34,6 +36,10 @@ def _find(x: Any, name: str) -> Standard:
             from gridgrad.arrays.torch import Torch, Traced
 
             return Traced() if is_compiling() else Torch()
+    if array_api_compat.is_dask_array(x):
+        from gridgrad.arrays import dask  # it is loaded: its class is in hand
+
+        return dask.of(x, name, library_of(x._meta, name))
     if array_api_compat.is_array_api_obj(x):
         return Standard(array_api_compat.array_namespace(x))
     hint = "; numpy.asarray makes one of it" if isinstance(x, (list, tuple, int, float)) else ""

@@ -22,6 +22,9 @@ class NumPy(Standard):
         super().__init__(np)
         self.name = "numpy"
 
+    def __reduce__(self) -> Any:
+        return NumPy, ()
+
     def owns(self, value: Any) -> bool:
         return isinstance(value, (np.ndarray, np.generic))
 
@@ -87,35 +90,28 @@ class NumPy(Standard):
         computes: Sequence[Any],
         out: Sequence[Any] | None = None,
     ) -> tuple[Any, ...]:
-        if any(isinstance(x, np.ma.MaskedArray) for x in inputs):
-            return self._run_masked(plan, inputs, results, computes, out)
+        if _are_masked(inputs):
+            if out is not None:
+                raise GridTypeError("out is not offered for masked input.")
+            return _run_masked(self.run, plan, inputs, results, computes)
         arrays = out
         if arrays is None:
             arrays = [empty_like(inputs[0], dtype) for dtype in results]
         if cpu.run(plan, inputs, arrays, computes):
             return tuple(arrays)
-        # NumPy itself does not know what kind of number bfloat16 is.
-        inputs = [x.astype(np.float32) if x.dtype.name == "bfloat16" else x for x in inputs]
         return super().run(plan, inputs, results, computes, out)
 
-    def _run_masked(
-        self,
-        plan: Plan,
-        inputs: Sequence[Any],
-        results: Sequence[Any],
-        computes: Sequence[Any],
-        out: Sequence[Any] | None,
+    def run_by_reference(
+        self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any]
     ) -> tuple[Any, ...]:
-        """A masked sample reaches exactly the results that a NaN in its place would reach."""
-        if out is not None:
-            raise GridTypeError("out is not offered for masked input.")
-        found = self.run(plan, [np.ma.getdata(x) for x in inputs], results, computes)
-        marks = [np.where(np.ma.getmaskarray(x), np.nan, 0.0) for x in inputs]
-        doubles = [np.dtype(np.float64)] * plan.outputs
-        return tuple(
-            np.ma.array(value, mask=np.isnan(mark))
-            for value, mark in zip(found, self.run(plan, marks, doubles, doubles), strict=True)
-        )
+        if _are_masked(inputs):
+            return _run_masked(self.run_by_reference, plan, inputs, results, computes)
+        # NumPy itself does not know what kind of number bfloat16 is.
+        inputs = [x.astype(np.float32) if x.dtype.name == "bfloat16" else x for x in inputs]
+        return super().run_by_reference(plan, inputs, results, computes)
+
+    def is_fast(self, plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
+        return cpu.can_run(plan, inputs, computes)
 
     def check_writable(self, array: Any, k: int) -> None:
         if isinstance(array, np.ma.MaskedArray):
@@ -127,6 +123,27 @@ class NumPy(Standard):
 
     def overlap(self, a: Any, b: Any) -> bool:
         return isinstance(b, np.ndarray) and share_memory(a, b)
+
+
+def _are_masked(inputs: Sequence[Any]) -> bool:
+    return any(isinstance(x, np.ma.MaskedArray) for x in inputs)
+
+
+def _run_masked(
+    run: Callable[..., tuple[Any, ...]],
+    plan: Plan,
+    inputs: Sequence[Any],
+    results: Sequence[Any],
+    computes: Sequence[Any],
+) -> tuple[Any, ...]:
+    """A masked sample reaches exactly the results that a NaN in its place would reach."""
+    found = run(plan, [np.ma.getdata(x) for x in inputs], results, computes)
+    marks = [np.where(np.ma.getmaskarray(x), np.nan, 0.0) for x in inputs]
+    doubles = [np.dtype(np.float64)] * plan.outputs
+    return tuple(
+        np.ma.array(value, mask=np.isnan(mark))
+        for value, mark in zip(found, run(plan, marks, doubles, doubles), strict=True)
+    )
 
 
 def share_memory(a: Any, b: Any) -> bool:

@@ -1,5 +1,6 @@
 """Any library that speaks the Python Array API (JAX, CuPy, array-api-strict, ...), and what all share."""
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -22,14 +23,23 @@ def name_of(dtype: Any) -> str:
     return str(found).rpartition(".")[2]
 
 
+def _of_module(name: str) -> "Standard":
+    return Standard(importlib.import_module(name))
+
+
 class Standard:
     """What gridgrad needs to know of an array library, read off the Array API standard."""
 
     keeps_numpy_scalars = False
+    is_told_by_type = True  # or what an array holds matters too
 
     def __init__(self, xp: Any) -> None:
         self.xp = xp
         self.name = xp.__name__.removeprefix("array_api_compat.").partition(".")[0]
+
+    def __reduce__(self) -> Any:
+        # Modules can't be pickled.
+        return _of_module, (self.xp.__name__,)
 
     # What an array holds
 
@@ -122,6 +132,10 @@ class Standard:
 
     # Running a plan
 
+    def is_fast(self, plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
+        """Whether an engine other than the reference runs this plan on arrays of these dtypes."""
+        return False
+
     def is_plain(self, x: Any) -> bool:
         """Whether x is memory that the CPU engine may take as it is, if its dtype and size are right."""
         return False
@@ -151,18 +165,24 @@ class Standard:
 
         They are written into `out` if that is given.
         """
-        with self.quiet():
-            found = tuple(
-                self.xp.astype(value, dtype, copy=False)
-                for value, dtype in zip(
-                    reference.run(plan, inputs, computes, self.xp, self.join), results, strict=True
-                )
-            )
+        found = self.run_by_reference(plan, inputs, results, computes)
         if out is None:
             return found
         for value, array in zip(found, out, strict=True):
             array[...] = value
         return tuple(out)
+
+    def run_by_reference(
+        self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any]
+    ) -> tuple[Any, ...]:
+        """The same by the reference engine, whatever others there are."""
+        with self.quiet():
+            return tuple(
+                self.xp.astype(value, dtype, copy=False)
+                for value, dtype in zip(
+                    reference.run(plan, inputs, computes, self.xp, self.join), results, strict=True
+                )
+            )
 
     def check_out(
         self, out: Any, shape: tuple[int, ...], dtypes: Sequence[Any], read: Sequence[Any]

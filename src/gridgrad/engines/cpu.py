@@ -26,15 +26,11 @@ SERIAL = 1 << 20
 def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> bool:
     """Run a plan on arrays of one shape, of any dtypes and strides, each output computed in its dtype.
 
-    Returns False, for the reference engine to take over, where this engine cannot: a dtype that is not
-    single or double precision, weights that are not real numbers, 64-bit integers with too many digits.
+    Returns False, for the reference engine to take over, where this engine cannot: what `can_run` says, and
+    64-bit integers with too many digits.
     """
-    if not program.is_runnable(plan) or any(dtype not in _DTYPES for dtype in computes):
+    if not can_run(plan, inputs, computes):
         return False
-    if any((x.dtype.kind == "c") != (dtype.kind == "c") for dtype in computes for x in inputs):
-        return False  # real samples become complex through weights, which this engine has not
-    if inputs[0].dtype.kind == "c" and program.reads_a_number(plan):
-        return False  # it is real, while here every number is two
     if inputs[0].size == 0:
         return True
     try:
@@ -45,6 +41,19 @@ def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Seq
     except Inexact:
         return False
     return True
+
+
+def can_run(plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
+    """Whether this engine is made for arrays of these dtypes and for the weights of the plan.
+
+    It is not for a dtype that is not single or double precision, nor for weights that are not real numbers.
+    """
+    if not program.is_runnable(plan) or any(dtype not in _DTYPES for dtype in computes):
+        return False
+    if any((x.dtype.kind == "c") != (dtype.kind == "c") for dtype in computes for x in inputs):
+        return False  # real samples become complex through weights, which this engine has not
+    # A number beyond an edge is real, while here every complex number is two.
+    return inputs[0].dtype.kind != "c" or not program.reads_a_number(plan)
 
 
 class SmallJob:

@@ -172,6 +172,16 @@ def _rows(stencil: Stencil) -> list[Row]:
     return [*stencil.lower, *inner, *stencil.upper]
 
 
+def makes_weights(stencil: Stencil, shape: tuple[int, ...], dim: int) -> bool:
+    """Whether the kernel makes this stencil's weights itself, for real arrays of that shape, in C order.
+
+    Its weights and those that are kept may differ in the last bit, so that parts of an array must follow
+    the whole.
+    """
+    few = math.prod(shape) < _LINES * shape[dim]
+    return stencil.line is not None and few and math.prod(shape[dim + 1 :]) == 1
+
+
 def reach(plan: Plan, dim: int) -> int:
     """How far along a dim the plan's terms read from a sample."""
     return max(
