@@ -299,7 +299,7 @@ class _Letters:
             writer: torch.empty(size, dtype=torch.uint8, device=x.device)
             for writer in sorted({other for _, other, _ in sources[mine]} - {mine})
             if (size := sum(self._sizes(writer)))
-        }
+        }  # none of nothing, which a shard without samples along another dim would send
 
     def _written(self, reader: int) -> Any:
         for x in self.blocks.values():
@@ -325,7 +325,9 @@ class _Letters:
             (Piece(self.dim, below, None, rows), None if writer == self.mine else {})
             for below, writer, rows in mine
         ]
-        rest = dict(self.received)
+        x = next(iter(self.blocks.values()))
+        nothing = torch.empty(0, dtype=torch.uint8, device=x.device)
+        rest = {writer: self.received.get(writer, nothing) for _, writer, _ in mine}
         for number, x in self.blocks.items():
             for (below, writer, rows), (_, face) in zip(mine, found, strict=True):
                 if face is not None:

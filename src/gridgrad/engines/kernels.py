@@ -36,7 +36,7 @@ from gridgrad.engines.layout import (
     N,
 )  # fmt: skip
 from gridgrad.engines.loops import (
-    add,
+    copy,
     divide,
     get,
     integers,
@@ -120,22 +120,22 @@ def _gather(
 
 
 @part
-def _sum(row, n, lists, count, divisor, wide, s):
-    """The gathered steps' sum, / divisor."""
+def _sum(row, n, lists, count, divisor, wide, more, s):
+    """The gathered steps' sum, / divisor; if `more`, from what is in the row on."""
     if count == 0:
-        return nothing(row, n, s)
+        return copy(row, row, n, s) if more else nothing(row, n, s)
     behind, shares = integers(lists + 8 * MOST_STEPS), True
     for k in range(1, count):
         shares &= get(behind, k) == get(behind, 0)
     finite = weighted(
         row, n, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, type(s)(divisor),
-        divisor != 1 and wide == 0, shares, s,
+        divisor != 1 and wide == 0, shares, more, s,
     )  # fmt: skip
     return divide(row, n, divisor, s) if wide else finite
 
 
 @loop
-def _sum_varying(row, here, n, steps, count, weights, stride, careful, fixed, s):
+def _sum_varying(row, here, n, steps, count, weights, stride, careful, fixed, more, s):
     """The same where each sample has its own weights, one step's `stride` bytes after another's.
 
     `fixed` is the address that numbers which are no samples are counted from.
@@ -145,16 +145,20 @@ def _sum_varying(row, here, n, steps, count, weights, stride, careful, fixed, s)
     for i in range(0, count, 2):
         w = weights + i * stride
         p, p2 = read(steps, STEP_COLUMNS * i + PLUS), read(steps, STEP_COLUMNS * (i + 1) + PLUS)
-        finite = varying_two(row, here, centre, n, p, p2, w, w + stride, own, other, i > 0, s)
+        goes_on = more or i > 0
+        finite = varying_two(row, here, centre, n, p, p2, w, w + stride, own, other, goes_on, s)
     return finite
 
 
 @loop
 def _edges(
-    row, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members, rules, steps,
-    weights, size, s,
+    row, kept, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members, rules,
+    steps, weights, size, s,
 ):  # fmt: skip
-    """The edges inside a row of a tiled term, the first of its group, from sample `start` to `stop`."""
+    """The edges inside a row of a tiled term, the first of its group, from sample `start` to `stop`.
+
+    Sums go on from the row at `kept`, if that is not 0.
+    """
     term, finite = integers(terms), True
     lower, upper, samples, run = (
         read(term, LOWER),
@@ -174,7 +178,8 @@ def _edges(
             steps, weights, size, s,
         )  # fmt: skip
         finite &= singles(
-            row + (start - first) * size, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count,
+            row + (start - first) * size, kept + (start - first) * size if kept else 0, lists,
+            lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count,
             start, stop, origin, run, period, _divisor(rules, number), s,
         )  # fmt: skip
     return finite
@@ -182,16 +187,20 @@ def _edges(
 
 @loop
 def _group(
-    row, first, n, length, room, lists, x, origins, strides, dims, index, terms, rules, steps, weights, size,
-    s
+    row, more, kept, first, n, length, room, lists, x, origins, strides, dims, index, terms, rules, steps,
+    weights, size, s,
 ):  # fmt: skip
     """A group of terms for the n samples from `first` on of a row; whether the result is finite.
 
+    If `more`, sums go on from what is in the row, which is kept at `kept` where edges are written over.
     Weights made for a chunk go to `room`.
     """
     term, last, finite = integers(terms), first + n, True
     members, tile, lower = read(term, MEMBERS), read(term, TILE), read(term, LOWER)
     inner, outer = lower * read(term, RUN), length - read(term, UPPER) * read(term, RUN)
+    if more and tile:
+        copy(kept, row, n, s)
+    kept = kept if more else 0
     if read(term, SINGLE):
         rule = integers(rules + 8 * RULE_COLUMNS * (read(term, RULES) + lower))
         base = _begin(x, origins, strides, dims, index, read(term, INPUT))
@@ -212,11 +221,11 @@ def _group(
             else:
                 own, stride = weights + (read(term, VARYING) + start - origin) * size, tile * size
             finite &= _sum_varying(
-                target, here, stop - start, at_step, count, own, stride, careful, weights, s
+                target, here, stop - start, at_step, count, own, stride, careful, weights, more, s
             )
         finite &= _edges(
-            row, first, first, last, length, lists, x, origins, strides, dims, index, terms, members, rules,
-            steps, weights, size, s,
+            row, kept, first, first, last, length, lists, x, origins, strides, dims, index, terms, members,
+            rules, steps, weights, size, s,
         )  # fmt: skip
         return finite
     start = first
@@ -249,11 +258,11 @@ def _group(
             )  # fmt: skip
             finite &= _sum(
                 row + (begin - first) * size, end - begin, lists, count, _divisor(rules, number),
-                read(term, WIDE), s,
+                read(term, WIDE), more, s,
             )  # fmt: skip
         if tile:
             finite &= _edges(
-                row, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members,
+                row, kept, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members,
                 rules, steps, weights, size, s,
             )  # fmt: skip
         start = stop
@@ -280,11 +289,9 @@ def _row(
                 if read(integers(group), OUTPUT) != output:
                     continue
                 finite = _group(
-                    target if fresh else spare, begin, n, length, spare + 2 * chunk * size, lists, x, origins,
+                    target, not fresh, spare, begin, n, length, spare + 2 * chunk * size, lists, x, origins,
                     strides, dims, index, group, rules, steps, weights, size, scale,
                 )  # fmt: skip
-                if not fresh:
-                    finite = add(target, spare, n, unit)
                 fresh = False
             if scale == room:
                 rescue(row + begin * size, again, n, room)

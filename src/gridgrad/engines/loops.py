@@ -144,9 +144,11 @@ _VECTOR = 64
 @intrinsic
 def weighted(
     typingctx: Any, row: Any, n: Any, ahead: Any, behind: Any, weights: Any, count: Any, divisor: Any,
-    divides: Any, shares: Any, s: Any,
+    divides: Any, shares: Any, more: Any, s: Any,
 ) -> Any:  # fmt: skip
     """row = the sum of weights[i] (f[+] - f[-]) over `count` steps, / divisor; whether it is finite.
+
+    If `more`, the sum goes on from what is in the row, rounded as if the steps before had been among these.
 
     `ahead` and `behind` are the addresses of tables of addresses, at which samples f[+] and f[-] of each step
     begin; those behind are all the same where steps share a reference, which is then read once. One pass
@@ -165,7 +167,7 @@ def weighted(
         is_plain = builder.fcmp_ordered("==", args[-1], ir.Constant(number, 1.0))
         with builder.if_else(is_plain) as (plain, scaled):
             with plain:
-                with builder.if_else(args[-2]) as (shared, apart):
+                with builder.if_else(args[-3]) as (shared, apart):
                     with shared:
                         _weighted_blocks(builder, args, number, width, 2, at, finite, shares=True)
                     with apart:
@@ -178,8 +180,9 @@ def weighted(
         return builder.load(finite)
 
     signature = types.boolean(
-        integer, integer, integer, integer, integer, integer, s, types.boolean, types.boolean, s
-    )
+        integer, integer, integer, integer, integer, integer, s, types.boolean, types.boolean,
+        types.boolean, s,
+    )  # fmt: skip
     return signature, codegen
 
 
@@ -188,7 +191,7 @@ def _weighted_blocks(
     scaled: bool = False, shares: bool = False,
 ) -> None:  # fmt: skip
     """As many blocks of so many vectors as there are samples left for, from `at` on."""
-    row, n, ahead, behind, weights, count, divisor, divides, _, scale = args
+    row, n, ahead, behind, weights, count, divisor, divides, _, more, scale = args
     integer, pointer = ir.IntType(64), ir.PointerType()
     kind = number if lanes == 1 else ir.VectorType(number, lanes)
     size = 4 if isinstance(number, ir.FloatType) else 8
@@ -246,10 +249,16 @@ def _weighted_blocks(
     builder.position_at_end(body)
     sums = [cgutils.alloca_once(builder, kind) for _ in range(vectors)]
     reference = samples(entry(behind, constant(0), integer)) if shares else []
-    weight, changes = step(constant(0))
-    for total, change in zip(sums, changes, strict=True):
-        builder.store(builder.fmul(weight, change), total)
-    with cgutils.for_range_slice(builder, constant(1), count, constant(1)) as (i, _):
+    with builder.if_else(more) as (goes_on, begins):
+        with goes_on:
+            for k, total in enumerate(sums):
+                builder.store(builder.load(place(row, k), typ=kind, align=size), total)
+        with begins:
+            weight, changes = step(constant(0))
+            for total, change in zip(sums, changes, strict=True):
+                builder.store(builder.fmul(weight, change), total)
+    first = builder.select(more, constant(0), constant(1))
+    with cgutils.for_range_slice(builder, first, count, constant(1)) as (i, _):
         weight, changes = step(i)
         for total, change in zip(sums, changes, strict=True):
             builder.store(builder.call(multiply_add, (weight, change, builder.load(total))), total)
@@ -328,7 +337,7 @@ def line_weights(before, own, line, size, n, s):
 def varying_two(row, here, centre, n, p, p2, w, w2, own, other, more, s):
     """row = w[j] (f[p] - f[0]) + w2[j] (f[p2] - f[0]); `w` and `w2` are addresses, `centre` that of f[0].
 
-    If `more`, they are added to the row. Where a weight is 0 the sample must not be read:
+    If `more`, the sum goes on from what is in the row. Where a weight is 0 the sample must not be read:
     if some are, the weights of the sample itself begin at `own`, for which f[other] stands in; else that
     is 0.
     """
@@ -344,33 +353,37 @@ def varying_two(row, here, centre, n, p, p2, w, w2, own, other, more, s):
             swapped = get(mine, j) == 0
             f0 = read(instead, j) if swapped else f0
         change, change2 = read(a, j) * s - f0 * s, read(b, j) * s - f0 * s
+        before = get(out, j) if more else zero
+        value = fma(v1, change, before) if more else v1 * change
+        value2 = fma(v2, change2, value)
         if careful:
-            change = zero if v1 == 0 or (swapped and first) else change
-            change2 = zero if v2 == 0 else change2
-        value = fma(v2, change2, v1 * change)
-        if more:
-            value += get(out, j)
-        put(out, j, value)
-        odd |= not (abs(value) < np.inf)
+            # A step that is left out leaves no trace, not even in the sign of a zero.
+            skips = v1 == 0 or (swapped and first)
+            value = before if skips else value
+            value2 = fma(v2, change2, value) if more or not skips else v2 * change2
+            value2 = value if v2 == 0 else value2
+        put(out, j, value2)
+        odd |= not (abs(value2) < np.inf)
     return not odd
 
 
 @loop
-def singles(row, ahead, behind, weights, count, first, last, origin, run, period, divisor, s):
+def singles(row, kept, ahead, behind, weights, count, first, last, origin, run, period, divisor, s):
     """The same for single samples: `run` neighbours in each period from `origin` on, from `first` to `last`.
 
-    `row` and the tables' addresses are those of sample `first`.
+    `row` and the tables' addresses are those of sample `first`, as is `kept`, if not 0, of what sums go on
+    from.
     """
-    out, finite = pointer(row, s), True
+    out, finite, before = pointer(row, s), True, pointer(kept, s)
     plus, minus, w = integers(ahead), integers(behind), pointer(weights, s)
     for begin in range(origin, last, period):
         for j in range(most(begin, first) - first, least(begin + run, last) - first):
-            value = type(s)(0)
+            value = get(before, j) if kept else type(s)(0)
             for i in range(count):
                 change = (
                     get(pointer(get(plus, i), s), j) * s - get(pointer(get(minus, i), s), j) * s
                 )
-                value = fma(get(w, i), change, value) if i else get(w, 0) * change
+                value = fma(get(w, i), change, value) if i or kept else get(w, 0) * change
             value = type(s)(np.float64(value) / divisor)
             put(out, j, value)
             finite &= abs(value) < np.inf
@@ -387,14 +400,13 @@ def nothing(row, n, s):
 
 
 @loop
-def add(row, other, n, s):
-    """row += other, and whether all of it is finite"""
+def copy(row, other, n, s):
+    """row = other, and whether all of it is finite"""
     out, a = pointer(row, s), pointer(other, s)
     odd = False
     for j in range(n):
-        value = get(out, j) + get(a, j)
-        put(out, j, value)
-        odd |= not (abs(value) < np.inf)
+        put(out, j, get(a, j))
+        odd |= not (abs(get(a, j)) < np.inf)
     return not odd
 
 
