@@ -85,14 +85,21 @@ def _begin(start, origins, strides, dims, index, k):
 
 @loop
 def _gather(
-    lists, x, origins, strides, dims, index, at, place, head, terms, members, rules, steps, weights, size, s
+    lists, before, zeros, x, origins, strides, dims, index, at, place, head, terms, members, rules, steps,
+    weights, size, s,
 ):  # fmt: skip
     """The steps of a group of terms, at the sample with that `place` in a row; how many there are.
 
     Addresses are of the sample `at` bytes into the row. `head` is the number of the first member's rule.
+    The sum goes on from `before`, if that is not 0, as if the steps that made it were among these.
     """
     ahead, behind = integers(lists), integers(lists + 8 * MOST_STEPS)
     own, count = pointer(lists + 16 * MOST_STEPS, s), 0
+    if before:
+        put(ahead, 0, before)
+        put(behind, 0, zeros)
+        put(own, 0, type(s)(1) / s)  # what is read is scaled, and this is already
+        count = 1
     for k in range(members):
         term = integers(terms + 8 * TERM_COLUMNS * k)
         dim, lower, samples = read(term, ROW_DIM), read(term, LOWER), read(term, N)
@@ -120,16 +127,16 @@ def _gather(
 
 
 @part
-def _sum(row, n, lists, count, divisor, wide, more, s):
-    """The gathered steps' sum, / divisor; if `more`, from what is in the row on."""
+def _sum(row, n, lists, count, divisor, wide, s):
+    """The gathered steps' sum, / divisor."""
     if count == 0:
-        return copy(row, row, n, s) if more else nothing(row, n, s)
+        return nothing(row, n, s)
     behind, shares = integers(lists + 8 * MOST_STEPS), True
     for k in range(1, count):
         shares &= get(behind, k) == get(behind, 0)
     finite = weighted(
         row, n, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, type(s)(divisor),
-        divisor != 1 and wide == 0, shares, more, s,
+        divisor != 1 and wide == 0, shares, s,
     )  # fmt: skip
     return divide(row, n, divisor, s) if wide else finite
 
@@ -152,8 +159,8 @@ def _sum_varying(row, here, n, steps, count, weights, stride, careful, fixed, mo
 
 @loop
 def _edges(
-    row, kept, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members, rules,
-    steps, weights, size, s,
+    row, kept, zeros, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members,
+    rules, steps, weights, size, s,
 ):  # fmt: skip
     """The edges inside a row of a tiled term, the first of its group, from sample `start` to `stop`.
 
@@ -174,12 +181,11 @@ def _edges(
             continue
         number = read(term, RULES) + k + (k >= lower)
         count = _gather(
-            lists, x, origins, strides, dims, index, start * size, start, number, terms, members, rules,
-            steps, weights, size, s,
+            lists, kept + (start - first) * size if kept else 0, zeros, x, origins, strides, dims, index,
+            start * size, start, number, terms, members, rules, steps, weights, size, s,
         )  # fmt: skip
         finite &= singles(
-            row + (start - first) * size, kept + (start - first) * size if kept else 0, lists,
-            lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count,
+            row + (start - first) * size, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count,
             start, stop, origin, run, period, _divisor(rules, number), s,
         )  # fmt: skip
     return finite
@@ -192,14 +198,17 @@ def _group(
 ):  # fmt: skip
     """A group of terms for the n samples from `first` on of a row; whether the result is finite.
 
-    If `more`, sums go on from what is in the row, which is kept at `kept` where edges are written over.
-    Weights made for a chunk go to `room`.
+    If `more`, sums go on from what is in the row, and are rounded as if all terms were one group; the row is
+    kept at `kept` where edges are written over. Weights made for a chunk, and zeros, go to `room`.
     """
     term, last, finite = integers(terms), first + n, True
     members, tile, lower = read(term, MEMBERS), read(term, TILE), read(term, LOWER)
     inner, outer = lower * read(term, RUN), length - read(term, UPPER) * read(term, RUN)
-    if more and tile:
-        copy(kept, row, n, s)
+    zeros = room + 3 * CHUNK_BYTES
+    if more:
+        nothing(zeros, n, s)
+        if tile:
+            copy(kept, row, n, s)
     kept = kept if more else 0
     if read(term, SINGLE):
         rule = integers(rules + 8 * RULE_COLUMNS * (read(term, RULES) + lower))
@@ -224,7 +233,7 @@ def _group(
                 target, here, stop - start, at_step, count, own, stride, careful, weights, more, s
             )
         finite &= _edges(
-            row, kept, first, first, last, length, lists, x, origins, strides, dims, index, terms, members,
+            row, kept, zeros, first, first, last, length, lists, x, origins, strides, dims, index, terms, members,
             rules, steps, weights, size, s,
         )  # fmt: skip
         return finite
@@ -253,16 +262,16 @@ def _group(
             number = _rule(term, i)
         if begin < end:
             count = _gather(
-                lists, x, origins, strides, dims, index, begin * size, begin, number, terms, members, rules,
-                steps, weights, size, s,
+                lists, row + (begin - first) * size if more else 0, zeros, x, origins, strides, dims, index,
+                begin * size, begin, number, terms, members, rules, steps, weights, size, s,
             )  # fmt: skip
             finite &= _sum(
                 row + (begin - first) * size, end - begin, lists, count, _divisor(rules, number),
-                read(term, WIDE), more, s,
+                read(term, WIDE), s,
             )  # fmt: skip
         if tile:
             finite &= _edges(
-                row, kept, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members,
+                row, kept, zeros, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members,
                 rules, steps, weights, size, s,
             )  # fmt: skip
         start = stop

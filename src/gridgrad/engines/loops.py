@@ -133,7 +133,7 @@ def _room(size: int) -> Any:
     return room
 
 
-room_for_chunks, room_for_index = _room(5 * CHUNK_BYTES), _room(8 * MOST_DIMS)
+room_for_chunks, room_for_index = _room(6 * CHUNK_BYTES), _room(8 * MOST_DIMS)
 room_for_lists = _room(24 * MOST_STEPS)
 
 
@@ -144,11 +144,9 @@ _VECTOR = 64
 @intrinsic
 def weighted(
     typingctx: Any, row: Any, n: Any, ahead: Any, behind: Any, weights: Any, count: Any, divisor: Any,
-    divides: Any, shares: Any, more: Any, s: Any,
+    divides: Any, shares: Any, s: Any,
 ) -> Any:  # fmt: skip
     """row = the sum of weights[i] (f[+] - f[-]) over `count` steps, / divisor; whether it is finite.
-
-    If `more`, the sum goes on from what is in the row, rounded as if the steps before had been among these.
 
     `ahead` and `behind` are the addresses of tables of addresses, at which samples f[+] and f[-] of each step
     begin; those behind are all the same where steps share a reference, which is then read once. One pass
@@ -167,7 +165,7 @@ def weighted(
         is_plain = builder.fcmp_ordered("==", args[-1], ir.Constant(number, 1.0))
         with builder.if_else(is_plain) as (plain, scaled):
             with plain:
-                with builder.if_else(args[-3]) as (shared, apart):
+                with builder.if_else(args[-2]) as (shared, apart):
                     with shared:
                         _weighted_blocks(builder, args, number, width, 2, at, finite, shares=True)
                     with apart:
@@ -180,9 +178,8 @@ def weighted(
         return builder.load(finite)
 
     signature = types.boolean(
-        integer, integer, integer, integer, integer, integer, s, types.boolean, types.boolean,
-        types.boolean, s,
-    )  # fmt: skip
+        integer, integer, integer, integer, integer, integer, s, types.boolean, types.boolean, s
+    )
     return signature, codegen
 
 
@@ -191,7 +188,7 @@ def _weighted_blocks(
     scaled: bool = False, shares: bool = False,
 ) -> None:  # fmt: skip
     """As many blocks of so many vectors as there are samples left for, from `at` on."""
-    row, n, ahead, behind, weights, count, divisor, divides, _, more, scale = args
+    row, n, ahead, behind, weights, count, divisor, divides, _, scale = args
     integer, pointer = ir.IntType(64), ir.PointerType()
     kind = number if lanes == 1 else ir.VectorType(number, lanes)
     size = 4 if isinstance(number, ir.FloatType) else 8
@@ -249,16 +246,10 @@ def _weighted_blocks(
     builder.position_at_end(body)
     sums = [cgutils.alloca_once(builder, kind) for _ in range(vectors)]
     reference = samples(entry(behind, constant(0), integer)) if shares else []
-    with builder.if_else(more) as (goes_on, begins):
-        with goes_on:
-            for k, total in enumerate(sums):
-                builder.store(builder.load(place(row, k), typ=kind, align=size), total)
-        with begins:
-            weight, changes = step(constant(0))
-            for total, change in zip(sums, changes, strict=True):
-                builder.store(builder.fmul(weight, change), total)
-    first = builder.select(more, constant(0), constant(1))
-    with cgutils.for_range_slice(builder, first, count, constant(1)) as (i, _):
+    weight, changes = step(constant(0))
+    for total, change in zip(sums, changes, strict=True):
+        builder.store(builder.fmul(weight, change), total)
+    with cgutils.for_range_slice(builder, constant(1), count, constant(1)) as (i, _):
         weight, changes = step(i)
         for total, change in zip(sums, changes, strict=True):
             builder.store(builder.call(multiply_add, (weight, change, builder.load(total))), total)
@@ -355,35 +346,34 @@ def varying_two(row, here, centre, n, p, p2, w, w2, own, other, more, s):
         change, change2 = read(a, j) * s - f0 * s, read(b, j) * s - f0 * s
         before = get(out, j) if more else zero
         value = fma(v1, change, before) if more else v1 * change
-        value2 = fma(v2, change2, value)
+        found = fma(v2, change2, value)
         if careful:
             # A step that is left out leaves no trace, not even in the sign of a zero.
             skips = v1 == 0 or (swapped and first)
             value = before if skips else value
-            value2 = fma(v2, change2, value) if more or not skips else v2 * change2
-            value2 = value if v2 == 0 else value2
-        put(out, j, value2)
-        odd |= not (abs(value2) < np.inf)
+            found = fma(v2, change2, value) if more or not skips else v2 * change2
+            found = value if v2 == 0 else found
+        put(out, j, found)
+        odd |= not (abs(found) < np.inf)
     return not odd
 
 
 @loop
-def singles(row, kept, ahead, behind, weights, count, first, last, origin, run, period, divisor, s):
+def singles(row, ahead, behind, weights, count, first, last, origin, run, period, divisor, s):
     """The same for single samples: `run` neighbours in each period from `origin` on, from `first` to `last`.
 
-    `row` and the tables' addresses are those of sample `first`, as is `kept`, if not 0, of what sums go on
-    from.
+    `row` and the tables' addresses are those of sample `first`.
     """
-    out, finite, before = pointer(row, s), True, pointer(kept, s)
+    out, finite = pointer(row, s), True
     plus, minus, w = integers(ahead), integers(behind), pointer(weights, s)
     for begin in range(origin, last, period):
         for j in range(most(begin, first) - first, least(begin + run, last) - first):
-            value = get(before, j) if kept else type(s)(0)
+            value = type(s)(0)
             for i in range(count):
                 change = (
                     get(pointer(get(plus, i), s), j) * s - get(pointer(get(minus, i), s), j) * s
                 )
-                value = fma(get(w, i), change, value) if i or kept else get(w, 0) * change
+                value = fma(get(w, i), change, value) if i else get(w, 0) * change
             value = type(s)(np.float64(value) / divisor)
             put(out, j, value)
             finite &= abs(value) < np.inf
@@ -401,13 +391,10 @@ def nothing(row, n, s):
 
 @loop
 def copy(row, other, n, s):
-    """row = other, and whether all of it is finite"""
+    """row = other"""
     out, a = pointer(row, s), pointer(other, s)
-    odd = False
     for j in range(n):
         put(out, j, get(a, j))
-        odd |= not (abs(get(a, j)) < np.inf)
-    return not odd
 
 
 @loop

@@ -146,7 +146,7 @@ def is_runnable(plan: Plan) -> bool:
 def _is_runnable(stencil: Stencil) -> bool:
     return all(
         isinstance(row.divisor, float)
-        and len(row.offsets) <= MOST_STEPS
+        and len(row.offsets) < MOST_STEPS
         and (isinstance(row.weights[0], float) or row.divisor == 1)
         and all(
             isinstance(w, float) or (isinstance(w, np.ndarray) and w.dtype.kind == "f")
@@ -295,7 +295,7 @@ class _Tables:
             if head is not None and joins:
                 head[MEMBERS] += 1
             else:
-                head, room = term, MOST_STEPS
+                head, room = term, MOST_STEPS - 1  # one more goes on from other groups
             room -= steps
 
     def _add_rule(self, row: Row, stride: int, stencil: Stencil, i: int = 0, n: int = 0) -> None:
