@@ -80,9 +80,7 @@ def halo(stencils: Sequence[Stencil], n: int, own: Span) -> tuple[int, int]:
     return own.first - held.first, held.last - own.last
 
 
-def borrowed(
-    halo: tuple[int, int], k: int, lengths: Sequence[int]
-) -> list[tuple[bool, int, int]]:
+def borrowed(halo: tuple[int, int], k: int, lengths: Sequence[int]) -> list[tuple[bool, int, int]]:
     """Where the halo of the k-th strip comes from: (whether from below, which strip, how many rows).
 
     Strips are of these lengths; beyond the last comes the first. Those of each side are in order.

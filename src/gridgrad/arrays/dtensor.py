@@ -11,14 +11,14 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
-from torch import distributed
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Placement, Shard
 
-from gridgrad.arrays.autograd import Followed, Work, follow
+from gridgrad.arrays.autograd import Differentiated, Work, follow
 from gridgrad.arrays.blocks import Faces, Part, Piece, Strip, borrowed, halo, run_block, strip
 from gridgrad.arrays.blocks import Work as BlockWork
-from gridgrad.arrays.torch import Torch, _is_differentiated
+from gridgrad.arrays.letters import Letters, exchange
+from gridgrad.arrays.torch import Torch
 from gridgrad.engines.memory import memory_order
 from gridgrad.engines.program import is_runnable, makes_weights
 from gridgrad.errors import GridError, GridTypeError
@@ -119,13 +119,16 @@ class Distributed(Torch):
     ) -> tuple[Any, ...]:
         # Gradients come as what followed left them.
         inputs = [
-            x if tuple(x.placements) == layout.placements else x.redistribute(*layout) for x in inputs
+            x if tuple(x.placements) == layout.placements else x.redistribute(*layout)
+            for x in inputs
         ]
         if any(map(_is_differentiated, inputs)):
             if not is_runnable(plan):
-                raise GridError("A complex spacing is not differentiated on DTensors; detach input.")
+                raise GridError(
+                    "A complex spacing is not differentiated on DTensors; detach input."
+                )
             return follow(
-                Followed, Work(partial(self._run, layout), plan, results, computes), inputs
+                Differentiated, Work(partial(self._run, layout), plan, results, computes), inputs
             )
         with torch.no_grad():
             return _Ranks(self._inner, layout, plan, inputs, results, computes).results()
@@ -205,8 +208,9 @@ class _Ranks:
         self.lines: dict[int, _Line] = {}
         for dim, along in stencils.items():
             count, mine = 1, 0
-            for self.axis[dim] in self._axes(self.order[dim]):
-                count, mine = layout.mesh.size(self.axis[dim]), self.coordinate[self.axis[dim]]
+            for axis in self._axes(self.order[dim]):
+                self.axis[dim] = axis
+                count, mine = layout.mesh.size(axis), self.coordinate[axis]
             makes = [is_real and makes_weights(each, shape, dim) for each in along]
             self.lines[dim] = line = _line(along, shape[dim], count, mine, makes)
             if any(x.shape[dim] != len(line.strip.own) for x in self.blocks):
@@ -246,9 +250,11 @@ class _Ranks:
 
     def _borrow(self) -> tuple[list[Piece], list[Faces]]:
         """The rows of other shards that this rank's results need, once others have got theirs."""
-        pieces, faces = [], []
+        assert self.coordinate is not None
+        pieces: list[Piece] = []
+        faces: list[Faces] = []
         letters = [
-            _Letters(self._inputs_along(dim), dim, line.sources, self.coordinate[self.axis[dim]])
+            Letters(self._inputs_along(dim), dim, line.sources, self.coordinate[self.axis[dim]])
             for dim, line in self.lines.items()
             if dim in self.axis
         ]
@@ -275,87 +281,8 @@ class _Ranks:
         )
 
 
-class _Letters:
-    """What a rank sends along one dim and gets: for each rank one letter, of bytes.
-
-    It holds the rows of one input after another, for each the pieces of the reader's halo in order.
-    """
-
-    def __init__(
-        self,
-        blocks: dict[int, Any],
-        dim: int,
-        sources: list[list[tuple[bool, int, int]]],
-        mine: int,
-    ) -> None:
-        self.blocks, self.dim, self.sources, self.mine = blocks, dim, sources, mine
-        self.sent = {
-            reader: torch.cat([_bytes(rows) for rows in written])
-            for reader in range(len(sources))
-            if reader != mine and (written := list(self._written(reader)))
-        }
-        x = next(iter(blocks.values()))
-        self.received = {
-            writer: torch.empty(size, dtype=torch.uint8, device=x.device)
-            for writer in sorted({other for _, other, _ in sources[mine]} - {mine})
-            if (size := sum(self._sizes(writer)))
-        }  # none of nothing, which a shard without samples along another dim would send
-
-    def _written(self, reader: int) -> Any:
-        for x in self.blocks.values():
-            for below, writer, rows in self.sources[reader]:
-                if writer == self.mine and x.numel():
-                    yield x.narrow(self.dim, x.shape[self.dim] - rows if below else 0, rows)
-
-    def _shape(self, x: Any, rows: int) -> list[int]:
-        return [rows if dim == self.dim else n for dim, n in enumerate(x.shape)]
-
-    def _sizes(self, writer: int) -> list[int]:
-        return [
-            math.prod(self._shape(x, rows)) * x.itemsize
-            for x in self.blocks.values()
-            for _, other, rows in self.sources[self.mine]
-            if other == writer
-        ]
-
-    def opened(self) -> list[tuple[Piece, Faces | None]]:
-        """The pieces of the halo, and the faces that hold them, of all inputs; of the own shard none."""
-        mine = self.sources[self.mine]
-        found: list[tuple[Piece, Faces | None]] = [
-            (Piece(self.dim, below, None, rows), None if writer == self.mine else {})
-            for below, writer, rows in mine
-        ]
-        x = next(iter(self.blocks.values()))
-        nothing = torch.empty(0, dtype=torch.uint8, device=x.device)
-        rest = {writer: self.received.get(writer, nothing) for _, writer, _ in mine}
-        for number, x in self.blocks.items():
-            for (below, writer, rows), (_, face) in zip(mine, found, strict=True):
-                if face is not None:
-                    shape = self._shape(x, rows)
-                    size = math.prod(shape) * x.itemsize
-                    part, rest[writer] = rest[writer][:size], rest[writer][size:]
-                    face[number, self.dim, below] = part.clone().view(x.dtype).reshape(shape)
-        return found
-
-
-def exchange(letters: Sequence[tuple[Any, _Letters]]) -> None:
-    """Send and receive letters within process groups. All that passes between ranks passes here."""
-    waiting = []
-    for group, each in letters:
-        orders = [
-            *(distributed.P2POp(distributed.isend, letter, group=group, group_peer=reader)
-              for reader, letter in each.sent.items()),
-            *(distributed.P2POp(distributed.irecv, letter, group=group, group_peer=writer)
-              for writer, letter in each.received.items()),
-        ]  # fmt: skip
-        if orders:
-            waiting += distributed.batch_isend_irecv(orders)
-    for each in waiting:
-        each.wait()
-
-
-def _bytes(x: Any) -> Any:
-    return x.contiguous().reshape(-1).view(torch.uint8)
+def _is_differentiated(x: Any) -> bool:
+    return bool(x.requires_grad and torch.is_grad_enabled())  # there is no forward mode
 
 
 def _local(x: Any) -> Any:

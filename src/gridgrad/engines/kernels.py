@@ -233,8 +233,8 @@ def _group(
                 target, here, stop - start, at_step, count, own, stride, careful, weights, more, s
             )
         finite &= _edges(
-            row, kept, zeros, first, first, last, length, lists, x, origins, strides, dims, index, terms, members,
-            rules, steps, weights, size, s,
+            row, kept, zeros, first, first, last, length, lists, x, origins, strides, dims, index, terms,
+            members, rules, steps, weights, size, s,
         )  # fmt: skip
         return finite
     start = first
@@ -271,8 +271,8 @@ def _group(
             )  # fmt: skip
         if tile:
             finite &= _edges(
-                row, kept, zeros, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members,
-                rules, steps, weights, size, s,
+                row, kept, zeros, first, start, stop, length, lists, x, origins, strides, dims, index,
+                terms, members, rules, steps, weights, size, s,
             )  # fmt: skip
         start = stop
     return finite
