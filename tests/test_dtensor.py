@@ -5,6 +5,7 @@ What the processes check stands in `dtensor_ranks.py`; here each check of each g
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -27,15 +28,19 @@ CHECKS = (
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="ranks are forked")
 
 
+def environment():
+    """Processes find each other on this machine alone, and compute on one thread each."""
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    return {"GLOO_SOCKET_IFNAME": loopback, "OMP_NUM_THREADS": "1", **os.environ}
+
+
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     """What each rank found: by the size of its group, a list of ranks' answers to each check."""
     folder = tmp_path_factory.mktemp("ranks")
-    loopback = "lo0" if sys.platform == "darwin" else "lo"
-    environment = {"GLOO_SOCKET_IFNAME": loopback, "OMP_NUM_THREADS": "1", **os.environ}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(RANKS), str(folder)], capture_output=True, text=True,
-        timeout=500, env=environment,
+        timeout=500, env=environment(),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     read = {}
@@ -65,6 +70,25 @@ def test_what_is_sent_arrives(found, count):
         assert sum(sent for sent, _ in ranks) == sum(received for _, received in ranks)
         total += sum(sent for sent, _ in ranks)
     assert total > 0
+
+
+def test_the_example_smooths_the_field_as_one_process_does():
+    example = RANKS.parents[1] / "examples" / "distributed.py"
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+            str(example),
+        ],
+        capture_output=True, text=True, timeout=300, env=environment(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    program = runpy.run_path(str(example))
+    losses = program["descend"](program["noise"](128).requires_grad_(), h=1 / 128)
+    assert losses[-1] < losses[0] / 100
+    assert done.stdout.splitlines() == [
+        "2 processes, 64 of 128 rows on the first",
+        f"roughness {losses[0]:.1f} at first, {losses[-1]:.1f} after 20 steps",
+    ]
 
 
 def test_every_check_is_a_test():
