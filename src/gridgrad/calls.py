@@ -51,7 +51,7 @@ class Call:
                     f"{name} must have the shape of {names[0]}, {tuple(x.shape)}, "
                     f"but has {tuple(other.shape)}."
                 )
-            self.library.check_device(other, x, name)
+            self.library.check_alike(other, x, name)
         self.kinds = [
             self.library.kind(each, name) for each, name in zip(inputs, names, strict=True)
         ]

@@ -125,9 +125,13 @@ def _rows(stencil: Stencil, n: int, results: Span) -> Iterator[tuple[int, int, R
 
 def _read(row: Row, n: int, first: int, last: int) -> Span:
     """What a row reads that serves the samples [first, last)."""
+    offsets = row.offsets
+    if isinstance(row.weights, tuple) and isinstance(row.weights[0], float):
+        # Engines read nothing that has no weight, as edges' rows have it at their ends.
+        offsets = tuple(k for k, w in zip(offsets, row.weights, strict=True) if w != 0)
     if row.sides is None or row.sides[0] == PERIODIC:
-        return Span(first + min(*row.offsets, 0), last + max(*row.offsets, 0))
-    places = [place(first + offset, n, row.sides) for offset in (*row.offsets, 0)]
+        return Span(first + min((*offsets, 0)), last + max((*offsets, 0)))
+    places = [place(first + offset, n, row.sides) for offset in (*offsets, 0)]
     held = [each for each in places if not isinstance(each, Fixed)]
     return Span(min(held), max(held) + 1)
 

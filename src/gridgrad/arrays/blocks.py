@@ -57,16 +57,10 @@ def strip(stencils: Sequence[Stencil], n: int, own: Span, makes_weights: Sequenc
     def counted(span: Span) -> Span:
         return Span(span.first - own.first, span.last - own.first)
 
-    def around(results: Span) -> Span:
-        held = results
-        for each in stencils:
-            held = held.around(reads(each, n, results))
-        return held
-
     if not len(own):
         return Strip(counted(own), counted(own), tuple(stencils))
-    held = around(own)
-    if held == own or own == Span(0, n):
+    held = _held(stencils, n, own)
+    if held == own:
         return Strip(counted(own), counted(own), windows(own), windows(own))
     if len(own) < _THICK * (len(held) - len(own)):
         return Strip(counted(own), counted(held), windows(held))
@@ -75,9 +69,48 @@ def strip(stencils: Sequence[Stencil], n: int, own: Span, makes_weights: Sequenc
     ends = []
     for results in (Span(own.first, own.first + below), Span(own.last - above, own.last)):
         if len(results):
-            near = around(results)
+            near = _around(stencils, n, results)
             ends.append(End(counted(results), counted(near), windows(near)))
     return Strip(counted(own), counted(held), windows(held), windows(own), tuple(ends))
+
+
+def halo(stencils: Sequence[Stencil], n: int, own: Span) -> tuple[int, int]:
+    """How many samples below the strip of samples `own` of n, and how many above it, it needs."""
+    held = _held(stencils, n, own)
+    return own.first - held.first, held.last - own.last
+
+
+def borrowed(halo: tuple[int, int], k: int, lengths: Sequence[int]) -> list[tuple[bool, int, int]]:
+    """Where the halo of the k-th strip comes from: (whether from below, which strip, how many rows).
+
+    Strips are of these lengths; beyond the last comes the first. Those of each side are in order.
+
+    >>> borrowed((3, 1), 2, (4, 2, 2, 5))
+    [(True, 0, 1), (True, 1, 2), (False, 3, 1)]
+    """
+    sources: list[tuple[bool, int, int]] = []
+    for is_below, rows, step in ((True, halo[0], -1), (False, halo[1], 1)):
+        found, other = [], k
+        while rows:
+            other = (other + step) % len(lengths)
+            taken = min(rows, lengths[other])
+            rows -= taken
+            if taken:
+                found.append((is_below, other, taken))
+        sources += reversed(found) if is_below else found
+    return sources
+
+
+def _held(stencils: Sequence[Stencil], n: int, own: Span) -> Span:
+    """The strip with its halo. What holds all samples, or none, needs no other."""
+    return own if not len(own) or own == Span(0, n) else _around(stencils, n, own)
+
+
+def _around(stencils: Sequence[Stencil], n: int, results: Span) -> Span:
+    held = results
+    for each in stencils:
+        held = held.around(reads(each, n, results))
+    return held
 
 
 class Part(NamedTuple):

@@ -18,7 +18,17 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from dask.task_spec import Task, TaskRef
 
-from gridgrad.arrays.blocks import Face, Part, Piece, Strip, Work, cut_faces, run_block, strip
+from gridgrad.arrays.blocks import (
+    Face,
+    Part,
+    Piece,
+    Strip,
+    Work,
+    borrowed,
+    cut_faces,
+    run_block,
+    strip,
+)
 from gridgrad.arrays.standard import Standard
 from gridgrad.engines.program import makes_weights
 from gridgrad.errors import GridError, GridTypeError
@@ -255,20 +265,12 @@ def _cut(stencils: list[Stencil], chunks: tuple[int, ...], makes: list[bool]) ->
         spans.append(Span(first, first + length))
         strips.append(strip(stencils, n, spans[-1], makes))
         first += length
-    sources: list[list[tuple[bool, int, int]]] = [[] for _ in chunks]
+    sources = [borrowed(each.halo, k, chunks) for k, each in enumerate(strips)]
     needed = [[0, 0] for _ in chunks]
-    for k, each in enumerate(strips):
-        for is_below, rows, step in ((True, each.halo[0], -1), (False, each.halo[1], 1)):
-            found, other = [], k
-            while rows:
-                other = (other + step) % len(chunks)
-                taken = min(rows, chunks[other])
-                rows -= taken
-                if taken:
-                    found.append((is_below, other, taken))
-                    if other != k:
-                        needed[other][is_below] = max(needed[other][is_below], taken)
-            sources[k] += reversed(found) if is_below else found
+    for k, found in enumerate(sources):
+        for is_below, other, rows in found:
+            if other != k:
+                needed[other][is_below] = max(needed[other][is_below], rows)
     return _Line(strips, sources, needed)
 
 

@@ -33,8 +33,12 @@ def _find(x: Any, name: str) -> Standard:
         import torch  # it is loaded: its class is in hand
 
         if isinstance(x, torch.Tensor):
-            from gridgrad.arrays.torch import Torch, Traced
+            from gridgrad.arrays.torch import Torch, Traced, is_distributed
 
+            if not is_compiling() and is_distributed(x):
+                from gridgrad.arrays.dtensor import Distributed
+
+                return Distributed()
             return Traced() if is_compiling() else Torch()
     if array_api_compat.is_dask_array(x):
         from gridgrad.arrays import dask  # it is loaded: its class is in hand

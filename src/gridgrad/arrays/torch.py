@@ -1,5 +1,6 @@
 """PyTorch tensors."""
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
@@ -30,7 +31,7 @@ class Torch(Standard):
         self.name = "torch"
 
     def owns(self, value: Any) -> bool:
-        return isinstance(value, torch.Tensor)
+        return isinstance(value, torch.Tensor) and not is_distributed(value)
 
     def kind(self, x: Any, name: str) -> str:
         if x.layout != torch.strided:
@@ -102,6 +103,13 @@ class Torch(Standard):
             return share_memory(_as_numpy(a), _as_numpy(b))
         (a_first, a_last), (b_first, b_last) = _extent(a), _extent(b)
         return bool(a_first < b_last and b_first < a_last)
+
+    def is_fast(self, plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
+        return (
+            all(map(_is_plain, inputs))
+            and all(dtype in _NUMPY for dtype in computes)
+            and cpu.can_run(plan, [_as_numpy(x) for x in inputs], [_NUMPY[c] for c in computes])
+        )
 
     def is_plain(self, x: Any) -> bool:
         # Asked at every call, so each question is the cheapest that does.
@@ -225,6 +233,12 @@ _NUMPY = {
 
 
 _QUICK = (torch.float32, torch.float64)
+
+
+def is_distributed(x: Any) -> bool:
+    """Whether x is a DTensor, whose module takes long to import."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(x, module.DTensor)
 
 
 def _is_plain(x: Any) -> bool:

@@ -69,8 +69,9 @@ class SmallJob:
     """
 
     def __init__(self, plan: Plan, x: Any) -> None:
-        shape = tuple(n for n in x.shape if n > 1)
-        place = {dim: k for k, dim in enumerate(d for d, n in enumerate(x.shape) if n > 1)}
+        kept = _kept(plan, x.shape)
+        shape = tuple(x.shape[dim] for dim in kept)
+        place = {dim: k for k, dim in enumerate(kept)}
         terms = tuple(term._replace(dim=place[term.dim]) for term in plan.terms)
         plan = Plan(1, plan.outputs, terms)
         strides = [contiguous_strides(shape, x.itemsize)] * (1 + plan.outputs)
@@ -104,7 +105,8 @@ def _prepare(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], dtype: A
     if dtype.kind == "c":
         inputs, outputs = ([_as_pairs(x) for x in arrays] for arrays in (inputs, outputs))
         dtype = np.dtype(f"f{dtype.itemsize // 2}")
-    order = tuple(dim for dim in memory_order(inputs[0]) if inputs[0].shape[dim] > 1) or (0,)
+    kept = _kept(plan, inputs[0].shape)
+    order = tuple(dim for dim in memory_order(inputs[0]) if dim in kept) or (0,)
     if order != tuple(range(inputs[0].ndim)):
         inputs, outputs = ([_rearranged(x, order) for x in arrays] for arrays in (inputs, outputs))
         place = {dim: k for k, dim in enumerate(order)}
@@ -273,6 +275,12 @@ def _as_pairs(x: Any) -> Any:
     ) if x.flags.c_contiguous else np.lib.stride_tricks.as_strided(
         x.real, (*x.shape, 2), (*x.strides, half)
     )  # fmt: skip
+
+
+def _kept(plan: Plan, shape: Sequence[int]) -> list[int]:
+    """The dims that matter: those of one sample do not, unless a part of a longer one has a term there."""
+    dims = {term.dim for term in plan.terms}
+    return [dim for dim, n in enumerate(shape) if n > 1 or dim in dims]
 
 
 def _rearranged(x: Any, order: tuple[int, ...]) -> Any:
