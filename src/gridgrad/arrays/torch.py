@@ -13,11 +13,11 @@ import torch
 from gridgrad.arrays.autograd import Differentiated, Followed, Work, follow
 from gridgrad.arrays.numpy import share_memory
 from gridgrad.arrays.operator import Order, as_text, is_constant, register
+from gridgrad.arrays.shortcut import is_plain, shortcut
 from gridgrad.arrays.standard import Standard, name_of
 from gridgrad.engines import cpu
-from gridgrad.engines.memory import BFLOAT16, empty_like, quick_address
+from gridgrad.engines.memory import BFLOAT16, empty_like
 from gridgrad.engines.program import is_runnable
-from gridgrad.engines.recycling import empty
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
 
@@ -98,45 +98,18 @@ class Torch(Standard):
     def overlap(self, a: Any, b: Any) -> bool:
         if not isinstance(b, torch.Tensor) or a.device != b.device:
             return False
-        if _is_plain(a) and _is_plain(b):
+        if _is_memory(a) and _is_memory(b):
             return share_memory(_as_numpy(a), _as_numpy(b))
         (a_first, a_last), (b_first, b_last) = _extent(a), _extent(b)
         return bool(a_first < b_last and b_first < a_last)
 
     def is_plain(self, x: Any) -> bool:
-        # Asked at every call, so each question is the cheapest that does.
-        return (
-            type(x) is torch.Tensor
-            and not x.requires_grad
-            and x.is_cpu
-            and x.layout is torch.strided
-            and x.is_contiguous()
-            and not x.is_neg()
-            and torch.autograd.forward_ad._current_level < 0
-            and torch._C._functorch.peek_interpreter_stack() is None
-        )
+        return is_plain(x)
 
     def job(
         self, plan: Plan, x: Any, results: Sequence[Any], computes: Sequence[Any]
     ) -> Callable[[Any], tuple[Any, ...]] | None:
-        if x.dtype not in _QUICK or any(dtype not in _NUMPY for dtype in computes):
-            return None
-        job = cpu.small_job(plan, x.numpy(), [_NUMPY[dtype] for dtype in computes])
-        if job is None:
-            return None
-        shape, dtype, kernel, arguments = job.shape, job.dtype, job.kernel, job.arguments
-
-        def run(x: Any) -> tuple[Any, ...]:
-            if plan.outputs == 1:
-                one = torch.empty_like(x)
-                kernel(x.data_ptr(), one.data_ptr(), *arguments)
-                return (one,)
-            out = empty(shape, dtype)
-            kernel(x.data_ptr(), quick_address(out), *arguments)
-            return tuple(map(torch.from_numpy, out))
-
-        run.job = job  # type: ignore[attr-defined]  # its tables must live
-        return run
+        return shortcut(plan, x, Work(self.run, plan, results, computes))
 
     def run(
         self,
@@ -146,22 +119,41 @@ class Torch(Standard):
         computes: Sequence[Any],
         out: Sequence[Any] | None = None,
     ) -> tuple[Any, ...]:
-        if out is None and any(map(_is_followed, inputs)) and is_runnable(plan):
-            return follow(Followed, Work(self.run, plan, results, computes), inputs)
-        if all(_is_plain(x) for x in (*inputs, *(out or ()))) and all(
+        if torch.overrides.has_torch_function(inputs):  # subclasses and modes have their say
+            found: tuple[Any, ...] = torch.overrides.handle_torch_function(
+                self.run, inputs, plan, inputs, results, computes, out
+            )
+            return found
+        if any(map(_is_followed, inputs)) and is_runnable(plan):
+            found = follow(Followed, Work(self.run, plan, results, computes), inputs)
+            if out is None:
+                return found
+            return tuple(array.copy_(value) for array, value in zip(out, found, strict=True))
+        if all(_is_memory(x) for x in (*inputs, *(out or ()))) and all(
             c in _NUMPY for c in computes
         ):
-            arrays = [_as_numpy(x) for x in inputs]
-            if out is None:
-                outputs = [empty_like(arrays[0], _NUMPY[dtype]) for dtype in results]
-            else:
-                outputs = [_as_numpy(x) for x in out]
-            if cpu.run(plan, arrays, outputs, [_NUMPY[dtype] for dtype in computes]):
-                if out is None:
-                    return tuple(_from_numpy(x) for x in outputs)
-                torch.autograd.graph.increment_version(out)
-                return tuple(out)
+            # A transform of other tensors would wrap what is made of these.
+            with torch._C._DisableFuncTorch():
+                found = self._on_memory(plan, inputs, results, computes, out)
+            if found:
+                return found
         return super().run(plan, inputs, results, computes, out)
+
+    def _on_memory(
+        self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """What the CPU engine makes of tensors that are memory of this machine; () if it cannot."""
+        arrays = [_as_numpy(x) for x in inputs]
+        if out is None:
+            outputs = [empty_like(arrays[0], _NUMPY[dtype]) for dtype in results]
+        else:
+            outputs = [_as_numpy(x) for x in out]
+        if not cpu.run(plan, arrays, outputs, [_NUMPY[dtype] for dtype in computes]):
+            return ()
+        if out is None:
+            return tuple(_from_numpy(x) for x in outputs)
+        torch.autograd.graph.increment_version(out)
+        return tuple(out)
 
 
 class Traced(Torch):
@@ -224,10 +216,7 @@ _NUMPY = {
 }
 
 
-_QUICK = (torch.float32, torch.float64)
-
-
-def _is_plain(x: Any) -> bool:
+def _is_memory(x: Any) -> bool:
     """Whether x is memory of this machine, which the CPU engine may use."""
     return bool(
         x.device.type == "cpu"
@@ -263,7 +252,7 @@ def _inside_transform(x: Any) -> Any:
 def _is_hidden(x: Any) -> bool:
     """Whether a transform, a subclass or a compiler keeps the values of x to itself."""
     return bool(
-        type(x) not in (torch.Tensor, torch.nn.Parameter)
+        type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
         or x.device.type == "meta"
         or torch.compiler.is_compiling()
         or torch._C._functorch.is_functorch_wrapped_tensor(x)

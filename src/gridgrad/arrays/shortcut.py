@@ -1,0 +1,98 @@
+"""The short way of small tensors: a plan laid out once, forwards and backwards, and called by addresses.
+
+Nothing is asked twice of a tensor, and PyTorch remembers as little as it can of a call.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from gridgrad.arrays.autograd import Work
+from gridgrad.engines import cpu
+from gridgrad.engines.memory import quick_address
+from gridgrad.engines.recycling import empty
+from gridgrad.plan import Plan
+
+_KINDS = (torch.Tensor, torch.nn.Parameter)
+_DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+
+
+def is_plain(x: Any) -> bool:
+    """Whether x is memory that the CPU engine may take as it is, if its dtype and size are right."""
+    # Asked at every call, so each question is the cheapest that does.
+    return (
+        type(x) in _KINDS
+        and x.is_cpu
+        and x.layout is torch.strided
+        and x.is_contiguous()
+        and not x.is_neg()
+        and torch.autograd.forward_ad._current_level < 0
+        and torch._C._functorch.peek_interpreter_stack() is None
+    )
+
+
+class Shortcut:
+    """`shortcut(x)` makes the outputs of any plain x of one shape and dtype."""
+
+    def __init__(self, job: cpu.SmallJob, work: Work) -> None:
+        self._job, self._work = job, work  # the job's tables must live
+        self._shape, self._dtype = job.shape, job.dtype
+        self._kernel, self._arguments, self._one = job.kernel, job.arguments, job.shape[0] == 1
+        self._backward: cpu.SmallJob | None = None
+
+    def __call__(self, x: Any) -> tuple[Any, ...]:
+        if x.requires_grad and torch.is_grad_enabled():
+            found: tuple[Any, ...] = _Followed.apply(self, x)  # type: ignore[no-untyped-call]  # PyTorch does not type it
+            return found
+        return self.run(x)
+
+    def run(self, x: Any) -> tuple[Any, ...]:
+        if self._one:
+            one = torch.empty_like(x)
+            self._kernel(x.data_ptr(), one.data_ptr(), *self._arguments)
+            return (one,)
+        out = empty(self._shape, self._dtype)
+        self._kernel(x.data_ptr(), quick_address(out), *self._arguments)
+        return tuple(map(torch.from_numpy, out))
+
+    def backward(self, grads: Sequence[Any]) -> Any:
+        """The gradient of x, or None where no gradient comes in."""
+        if not all(
+            grad is not None and is_plain(grad) and not grad.requires_grad for grad in grads
+        ):
+            return self._work.gradients(self._shape[1:], (self._work.results[0],), (True,), grads)[0]
+        job = self._backward
+        if job is None:
+            like = grads[0].numpy()
+            job = cpu.SmallJob(self._work.plan.adjoint(self._shape[1:]), like)
+            self._backward = job
+        found = torch.empty_like(grads[0])
+        if self._one:
+            job.kernel(grads[0].data_ptr(), found.data_ptr(), *job.arguments)
+        else:
+            job.call([grad.data_ptr() for grad in grads], found.data_ptr())
+        return found
+
+
+class _Followed(torch.autograd.Function):
+    """A shortcut's results where no transform is at work; those ask for more than a short way can give."""
+
+    @staticmethod
+    def forward(ctx: Any, shortcut: Shortcut, x: Any) -> tuple[Any, ...]:
+        ctx.shortcut = shortcut
+        ctx.set_materialize_grads(False)
+        return shortcut.run(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        return None, ctx.shortcut.backward(grads)
+
+
+def shortcut(plan: Plan, x: Any, work: Work) -> Shortcut | None:
+    """The short way for all plain tensors of this dtype and shape, if there is one."""
+    if x.dtype not in _DTYPES or any(dtype not in _DTYPES for dtype in work.computes):
+        return None
+    job = cpu.small_job(plan, x.detach().numpy(), [_DTYPES[dtype] for dtype in work.computes])
+    return None if job is None else Shortcut(job, work)
