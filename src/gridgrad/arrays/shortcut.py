@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._C._dynamo.eval_frame import get_eval_frame_callback
 
 from gridgrad.arrays.autograd import Work
 from gridgrad.engines import cpu
@@ -30,6 +31,7 @@ def is_plain(x: Any) -> bool:
         and not x.is_neg()
         and torch.autograd.forward_ad._current_level < 0
         and torch._C._functorch.peek_interpreter_stack() is None
+        and get_eval_frame_callback() is None  # the compiler, which has given up on a caller
     )
 
 

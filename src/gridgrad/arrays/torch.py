@@ -1,8 +1,9 @@
 """PyTorch tensors."""
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import reduce
+from functools import reduce, wraps
 from operator import add
 from typing import Any
 
@@ -20,6 +21,24 @@ from gridgrad.engines.memory import BFLOAT16, empty_like
 from gridgrad.engines.program import is_runnable
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
+
+
+def _unread(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the compiler must not read, as it tries to where it has given up on a caller.
+
+    It would put tensors in the place of NumPy's numbers. It is told when it is there: that takes its import.
+    """
+    found: list[Any] = []
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        if not found:
+            if "torch._dynamo" not in sys.modules:
+                return function(*arguments)
+            found.append(torch.compiler.disable(function))  # type: ignore[no-untyped-call]  # PyTorch does not type it
+        return found[0](*arguments)
+
+    return call
 
 
 class Torch(Standard):
@@ -46,7 +65,7 @@ class Torch(Standard):
     def values(self, x: Any) -> Any:
         if _is_hidden(x):
             return None
-        if torch._C._functorch.peek_interpreter_stack() is not None:
+        if _is_transforming():
             return _inside_transform(x)
         x = x.detach().cpu().resolve_conj().resolve_neg()
         return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
@@ -139,6 +158,7 @@ class Torch(Standard):
                 return found
         return super().run(plan, inputs, results, computes, out)
 
+    @_unread
     def _on_memory(
         self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
     ) -> tuple[Any, ...]:  # fmt: skip
@@ -199,6 +219,9 @@ class Traced(Torch):
         return (
             torch.compiler.is_dynamo_compiling()
             and not torch.compiler.is_exporting()
+            # Under transforms and with subclasses PyTorch wants operations that it knows.
+            and not _is_transforming()
+            and all(type(x) in (torch.Tensor, torch.nn.Parameter) for x in inputs)
             and all(x.device.type == "cpu" for x in inputs)
             and all(x.dtype.is_complex == c.is_complex for x in inputs for c in computes)
             and is_constant(plan)
@@ -214,6 +237,15 @@ _NUMPY = {
     torch.float16: np.dtype(np.float16),
     torch.bfloat16: BFLOAT16,
 }
+
+
+def _is_transforming() -> bool:
+    """Whether a transform of `torch.func` is at work, also where the compiler reads one."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+# The compiler asks once, while it reads. PyTorch's own way to say so imports all of the compiler.
+_is_transforming._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions may have any
 
 
 def _is_memory(x: Any) -> bool:
