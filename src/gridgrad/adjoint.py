@@ -32,7 +32,8 @@ def transposed(stencil: Stencil, n: int) -> Stencil:
     >>> found.lower[0].offsets, found.lower[0].weights
     ((0, 1), (-1.0, -0.5))
     """
-    if is_compiling():  # which reads this code, and keeps what it finds itself
+    # The compiler reads this code, and keeps what it finds itself; lengths that are symbols have no hash.
+    if is_compiling() or type(n) is not int:
         return _transpose(stencil, n)
     found = _made.get((id(stencil), n))
     if found is None:

@@ -31,6 +31,8 @@ def is_plain(x: Any) -> bool:
         and not x.is_neg()
         and torch.autograd.forward_ad._current_level < 0
         and torch._C._functorch.peek_interpreter_stack() is None
+        and not torch._C._functorch.is_legacy_batchedtensor(x)
+        and torch._C._len_torch_dispatch_stack() == 0
         and get_eval_frame_callback() is None  # the compiler, which has given up on a caller
     )
 
@@ -64,7 +66,9 @@ class Shortcut:
         if not all(
             grad is not None and is_plain(grad) and not grad.requires_grad for grad in grads
         ):
-            return self._work.gradients(self._shape[1:], (self._work.results[0],), (True,), grads)[0]
+            return self._work.gradients(self._shape[1:], (self._work.results[0],), (True,), grads)[
+                0
+            ]
         job = self._backward
         if job is None:
             like = grads[0].numpy()
