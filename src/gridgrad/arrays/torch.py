@@ -284,10 +284,10 @@ def _inside_transform(x: Any) -> Any:
 def _is_hidden(x: Any) -> bool:
     """Whether a transform, a subclass, a mode or a compiler keeps the values of x to itself."""
     return bool(
-        torch._C._len_torch_dispatch_stack() > 0
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
         or type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
         or x.device.type == "meta"
-        or torch.compiler.is_compiling()
         or torch._C._functorch.is_functorch_wrapped_tensor(x)
         or torch._C._functorch.is_legacy_batchedtensor(x)
     )
