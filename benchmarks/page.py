@@ -148,10 +148,10 @@ def _training_text() -> str:
     return (
         "float32, a step of 1, all dims. Gradients of the results are given, that of the input is made by "
         "`torch.autograd.grad`, in new memory: PyTorch offers no way to give it. The loss is the sum of the "
-        "squares of all derivatives; a step is that loss and its gradient. *By slices* is the same loss written "
-        "with slices of the tensor. Losses and gradients were compared before the clock ran. The peak memory in "
-        "the marks is what a forward and a backward pass take beyond the derivatives and the gradient of the "
-        "input, in a process of their own."
+        "squares of all derivatives; a step is that loss and its gradient. *Slices* is the same loss written "
+        "by hand with slices of the tensor. Losses and gradients were compared before the clock ran. The "
+        "peak memory in the marks is what a forward and a backward pass take beyond the derivatives and the "
+        "gradient of the input, in a process of their own."
     )
 
 

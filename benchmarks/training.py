@@ -64,7 +64,7 @@ def measure(rounds: int, budget: float, quick: bool) -> Training:
         groups += [_cube, _compiled, partial(_compiled, SQUARE, "small")]
     for group in groups:
         calls = group()
-        found = interleave({name: call for name, call in calls.items()}, rounds, budget)
+        found = interleave(calls, rounds, budget)
         times.update({str(name): each for name, each in found.items()})
     return Training(times, None if quick else peak())
 

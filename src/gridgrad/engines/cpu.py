@@ -52,7 +52,7 @@ class SmallJob:
 
     For small arrays the work is nothing and the way to it everything, so that no choice is left to make:
     `kernel(address of x, address of the outputs, *arguments)`, where the outputs lie one after another.
-    With several inputs it is `call(addresses of the inputs, address of the outputs)`.
+    With several inputs, or outputs in memory of their own, it is `call(addresses of all of them)`.
     """
 
     def __init__(self, plan: Plan, x: Any) -> None:
@@ -68,16 +68,14 @@ class SmallJob:
         )
         results = [k * x.nbytes for k in range(plan.outputs)]
         tables[-2 - len(strides) :] = [len(boxes), address(boxes), *[0] * plan.inputs, *results]
-        self._held, self._inputs = (tables, weights, boxes), plan.inputs
+        self._held = tables, weights, boxes
         self.shape, self.dtype = (plan.outputs, *x.shape), x.dtype
         self.arguments = address(tables), address(weights), _unit(x.dtype)
         self.kernel = _kernel(x.dtype)
 
-    def call(self, inputs: Sequence[int], out: int) -> None:
+    def call(self, addresses: Sequence[int]) -> None:
         tables = self._held[0].copy()  # another thread may be here
-        first = len(tables) - self._inputs - self.shape[0]
-        tables[first : first + self._inputs] = inputs
-        tables[first + self._inputs :] += out
+        tables[-len(addresses) :] = addresses
         self.kernel(0, 0, address(tables), *self.arguments[1:])
 
 
