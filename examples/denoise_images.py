@@ -68,7 +68,7 @@ def draw(found: dict[str, Any], path: str) -> None:
     for row, (title, batch) in zip(rows, batches.items(), strict=True):
         row[0].set_ylabel(title)
         for axes, image in zip(row, batch, strict=False):
-            axes.imshow(image.clip(0, 1).permute(1, 2, 0).expand(-1, -1, 3))
+            axes.imshow(image.clip(0, 1).permute(1, 2, 0).expand(-1, -1, 3).numpy())
             axes.set(xticks=[], yticks=[])
     figure.savefig(path, dpi=60)
 

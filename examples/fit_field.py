@@ -71,7 +71,7 @@ def draw(found: dict[str, Any], path: str) -> None:
 
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     for axes, (title, field) in zip(figure.subplots(1, 3), found["fields"].items(), strict=True):
-        image = axes.imshow(field.T, origin="lower", cmap="RdBu_r", vmin=-1.5, vmax=1.5)
+        image = axes.imshow(field.T.numpy(), origin="lower", cmap="RdBu_r", vmin=-1.5, vmax=1.5)
         axes.set(title=title, xticks=[], yticks=[])
     figure.colorbar(image, ax=figure.axes, shrink=0.8)
     figure.savefig(path, dpi=80)

@@ -62,9 +62,9 @@ def draw(found: dict[str, Any], path: str) -> None:
         figure.subplots(1, 2, sharey=True), found["grids"], titles, found["error"], strict=True
     ):
         (y,) = gridgrad.gradient(front(x), spacing=(x,), edge_order=2)
-        axes.plot(fine, slope(fine), color="0.6", label="true slope")
-        axes.plot(x, y, "o-", ms=4, lw=1, label="finite differences")
-        axes.plot(x, torch.full_like(x, -2), "|", color="black", label="positions")
+        axes.plot(fine.numpy(), slope(fine).numpy(), color="0.6", label="true slope")
+        axes.plot(x.numpy(), y.numpy(), "o-", ms=4, lw=1, label="finite differences")
+        axes.plot(x.numpy(), [-2] * len(x), "|", color="black", label="positions")
         axes.set(title=f"{title}: error {wrong:.2g}", xlabel="x")
     figure.axes[0].legend(frameon=False)
     figure.savefig(path, dpi=80)
