@@ -28,7 +28,7 @@ def transposed(stencil: Stencil, n: int) -> Stencil:
     >>> from gridgrad.stencil import build
     >>> found = transposed(build(Axis(0, 9, Spacing(1.0)), 1, 2, 1), 9)
     >>> found.interior.offsets, found.interior.weights, found.interior.divisor
-    ((-1, 0, 1), (1.0, -0.0, -1.0), 2.0)
+    ((-1, 0, 1), (1.0, 0.0, -1.0), 2.0)
     >>> found.lower[0].offsets, found.lower[0].weights
     ((0, 1), (-1.0, -0.5))
     """
