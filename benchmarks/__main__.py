@@ -7,13 +7,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import dask_marks, machine, memory, page, picture, report, startup
+from benchmarks import dask_marks, machine, memory, page, picture, report, startup, training
 from benchmarks.cases import CASES, GROUPS, units
 from benchmarks.checking import Mismatch
 from benchmarks.running import Results, run_unit
 
 DOCS = Path(__file__).parent.parent / "docs"
-PARTS = (*GROUPS, "memory", "dask", "start")
+PARTS = (*GROUPS, "memory", "dask", "training", "start")
 # A quick run leaves out cases that move more bytes than this.
 _QUICK_BYTES = 300_000_000
 
@@ -23,7 +23,7 @@ def main() -> int:
     said = Console(stderr=True)
     parts: tuple[str, ...] = (given.only,) if given.only else PARTS
     if given.only == "marks":
-        parts = ("marks", "memory", "dask", "start")
+        parts = ("marks", "memory", "dask", "training", "start")
     facts = machine.facts()
     if dict(facts)["load when the run began"] > "0.8":
         said.print("warning: other programs are using this machine", style="yellow")
@@ -41,6 +41,9 @@ def main() -> int:
         if "start" in parts:
             said.print("starting: imports and first calls")
             found.startup = startup.measure(*((5, 1) if given.quick else (15, 3)))
+        if "training" in parts:
+            said.print("training: steps on PyTorch, forwards and backwards")
+            found.training = training.measure(*((3, 0.2) if given.quick else (7, 3.0)), given.quick)
     except Mismatch as error:
         said.print(f"error: {error}", style="bold red")
         return 1
@@ -97,8 +100,9 @@ def _show(found: Results) -> None:
         report.times_table("The cases of the marks", found.of("marks")),
         report.memory_table(found),
         report.startup_table(found),
+        report.training_table(found),
     ]
-    if found.of("marks") or found.memory or found.dask or found.startup:
+    if found.of("marks") or found.memory or found.dask or found.startup or found.training:
         tables.append(report.marks_table(found))
     for table in tables:
         report.show(table, console)

@@ -72,6 +72,19 @@ def _dask(value: Callable[[DaskMarks, str], float]) -> Callable[[Results, str], 
     return lambda found, stat: None if found.dask is None else value(found.dask, stat)
 
 
+def _faster(mine: str, other: str) -> Callable[[Results, str], float | None]:
+    """How many times faster a training step is than another's."""
+    return lambda found, stat: found.training and found.training.ratio(other, mine, stat)
+
+
+def _over(mine: str, other: str) -> Callable[[Results, str], float | None]:
+    return lambda found, stat: found.training and found.training.ratio(mine, other, stat)
+
+
+def _training_memory(found: Results, stat: str) -> float | None:
+    return found.training and found.training.percent
+
+
 _CUBE = "256^3 float32, all dims"
 _FLOOR = "time over the floor's"
 _PEAK = "peak memory beyond the outputs, of the input"
@@ -133,4 +146,37 @@ MARKS = (
     Mark("import gridgrad", "time beyond `import numpy`", True, 50, " ms", _import),
     Mark("first call, kernel on disk", "time", True, 1, " s", _first("warm_call")),
     Mark("first call ever", "time", True, 5, " s", _first("cold_call")),
+    Mark(
+        f"{_CUBE}, forward and backward", "faster than torch.gradient", False, 12, _X,
+        _faster("cube", "cube torch"),
+    ),
+    Mark(
+        f"{_CUBE}, a loss, eager", "faster than torch.gradient", False, 4, _X,
+        _faster("loss", "loss torch"),
+    ),
+    Mark(
+        f"{_CUBE}, the same compiled", "time over jitted JAX's", True, 1.2, _X,
+        _over("compiled", "compiled jax"),
+    ),
+    Mark(f"{_CUBE}, backward", _FLOOR, True, 1.5, _X, _over("cube backward", "cube floor")),
+    Mark(
+        f"{_CUBE}, forward and backward", "peak memory beyond all results, of the input", True, 5, " %",
+        _training_memory,
+    ),
+    Mark(
+        "1,000 samples, forward and backward", "faster than torch.gradient", False, 2, _X,
+        _faster("thousand", "thousand torch"),
+    ),
+    Mark(
+        "1,000 samples, forward", "faster than torch.gradient", False, 3, _X,
+        _faster("forward", "forward torch"),
+    ),
+    Mark(
+        f"{_CUBE}, a compiled step", "time over slices by hand", True, 1, _X,
+        _over("compiled", "compiled slices"),
+    ),
+    Mark(
+        "128^2 float32, all dims, a compiled step", "time over slices by hand", True, 1, _X,
+        _over("small", "small slices"),
+    ),
 )  # fmt: skip

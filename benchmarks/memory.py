@@ -13,7 +13,8 @@ import gc
 import json
 import subprocess
 import sys
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from benchmarks.cases import CASES, Case, Data
 from benchmarks.peers import PEERS, as_arrays
@@ -61,8 +62,8 @@ def give_back() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def _measure_here(case: Case, peer: str) -> int | None:
-    call = PEERS[peer].prepare(Data(case))
+def rise(call: Callable[[], Any], fresh: int | None = None) -> int | None:
+    """The bytes at the peak of a call beyond its results, whose bytes are given or counted."""
     call()
     give_back()
     try:
@@ -72,9 +73,12 @@ def _measure_here(case: Case, peer: str) -> int | None:
     except OSError:
         return None
     result = call()
-    rise = status("VmHWM") - before
-    fresh = 0 if case.out else sum(part.nbytes for part in as_arrays(result))
-    return rise - fresh
+    above = status("VmHWM") - before
+    return above - (sum(part.nbytes for part in as_arrays(result)) if fresh is None else fresh)
+
+
+def _measure_here(case: Case, peer: str) -> int | None:
+    return rise(PEERS[peer].prepare(Data(case)), 0 if case.out else None)
 
 
 if __name__ == "__main__":

@@ -98,6 +98,9 @@ def page(found: Results, facts: Iterable[tuple[str, str]]) -> str:
         "## Peak memory",
         _memory_text(),
         report.markdown(report.memory_table(found)),
+        "## Training on PyTorch",
+        _training_text(),
+        report.markdown(report.training_table(found)),
         "## Starting",
         _startup_text(found),
         report.markdown(report.startup_table(found)),
@@ -153,6 +156,17 @@ def _memory_text() -> str:
         "process of its own. It calls once, lets go of the result, has the kernel forget the peak of its "
         "resident memory (5 into `/proc/self/clear_refs`), calls again and reads the new peak (`VmHWM`). "
         "The kernel counts in pages and per CPU, so that a few hundred KiB are noise."
+    )
+
+
+def _training_text() -> str:
+    return (
+        "float32, a step of 1, all dims. Gradients of the results are given, that of the input is made by "
+        "`torch.autograd.grad`, in new memory: PyTorch offers no way to give it. The loss is the sum of the "
+        "squares of all derivatives; a step is that loss and its gradient. *Slices* is the same loss written "
+        "by hand with slices of the tensor. Losses and gradients were compared before the clock ran. The "
+        "peak memory in the marks is what a forward and a backward pass take beyond the derivatives and the "
+        "gradient of the input, in a process of their own."
     )
 
 

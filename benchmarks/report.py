@@ -9,6 +9,7 @@ from rich.table import Table as RichTable
 from benchmarks.marks import MARKS
 from benchmarks.peers import PEERS, RIVALS
 from benchmarks.running import Results, Row
+from benchmarks.training import PAIRS
 
 GOOD, BAD = "met", "MISSED"
 
@@ -101,12 +102,30 @@ def startup_table(found: Results) -> Table:
     return Table("Starting", ["what", "time"], lines, set())
 
 
+def training_table(found: Results) -> Table:
+    """Each work done by gridgrad and by another, and how many times faster gridgrad is."""
+    lines, lost = [], set()
+    for pair in PAIRS if found.training is not None else ():
+        assert found.training is not None
+        times, faster = found.training.times, found.training.ratio(pair.other, pair.mine, "median")
+        if faster is None:
+            continue
+        if faster < 1 and pair.label != "plain copy":
+            lost.add(len(lines))
+        lines.append([
+            pair.work, duration(times[pair.mine].median), pair.label,
+            duration(times[pair.other].median), digits(faster),
+        ])  # fmt: skip
+    columns = ["work", "gridgrad", "against", "its time", "times faster"]
+    return Table("Training on PyTorch", columns, lines, lost)
+
+
 def show(table: Table, console: Console) -> None:
     if not table.rows:
         return
     drawn = RichTable(title=table.title, title_justify="left")
     for k, column in enumerate(table.columns):
-        words = column in ("work", "quantity", "required", "what", "verdict")
+        words = column in ("work", "quantity", "required", "what", "verdict", "against")
         drawn.add_column(
             column, justify="left" if words else "right", overflow="fold", min_width=8 if k else 16
         )
@@ -117,7 +136,7 @@ def show(table: Table, console: Console) -> None:
 
 def markdown(table: Table) -> str:
     """The table for the page. Rows that lose are in bold."""
-    words = ("work", "quantity", "required", "what", "verdict")
+    words = ("work", "quantity", "required", "what", "verdict", "against")
     head = ["| " + " | ".join(table.columns) + " |"]
     head.append("|" + "|".join("---" if c in words else "---:" for c in table.columns) + "|")
     lines = []

@@ -12,6 +12,7 @@ from benchmarks.memory import Memory
 from benchmarks.peers import PEERS, RIVALS, as_arrays
 from benchmarks.startup import Startup
 from benchmarks.timing import Times, interleave
+from benchmarks.training import Training
 
 NOT_COMPILED = "not compiled for this row: each shape takes seconds to compile"
 
@@ -49,6 +50,7 @@ class Results:
     memory: list[Memory] = field(default_factory=list)
     startup: Startup | None = None
     dask: DaskMarks | None = None
+    training: Training | None = None
 
     def of(self, group: str) -> list[Row]:
         return [row for row in self.rows.values() if row.case.group == group]

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from gridgrad.caching import is_compiling
 from gridgrad.plan import Plan
 
 Run = Callable[[Plan, Sequence[Any], Sequence[Any], Sequence[Any]], tuple[Any, ...]]
@@ -23,7 +22,6 @@ class Work:
     ) -> None:
         self._run, self.plan = run, plan
         self.results, self.computes = tuple(results), tuple(computes)
-        self._backward: dict[Any, Work] = {}
 
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         return self._run(self.plan, inputs, self.results, self.computes)
@@ -32,30 +30,35 @@ class Work:
         """The same for another plan with the same outputs."""
         return Work(self._run, plan, self.results, self.computes)
 
-    def backward(
+    def gradients(
+        self, shape: tuple[int, ...], dtypes: Sequence[Any], needed: Sequence[bool], grads: Sequence[Any]
+    ) -> list[Any]:  # fmt: skip
+        """Gradients of the inputs that need one, from those of the results: None stands for 0 in both."""
+        given = tuple(k for k, grad in enumerate(grads) if grad is not None)
+        reached = {k for output, k in self.plan.links() if output in given}
+        wanted = tuple(k for k, need in enumerate(needed) if need and k in reached)
+        result: list[Any] = [None] * len(dtypes)
+        if wanted:
+            dtypes = [dtypes[k] for k in wanted]
+            found = self._backward(shape, given, wanted, dtypes)(*(grads[k] for k in given))
+            for k, value, dtype in zip(wanted, found, dtypes, strict=True):
+                is_real = value.is_complex() and not dtype.is_complex
+                result[k] = (value.real if is_real else value).to(dtype)
+        return result
+
+    def _backward(
         self, shape: tuple[int, ...], given: tuple[int, ...], wanted: tuple[int, ...], dtypes: Sequence[Any]
     ) -> "Work":  # fmt: skip
         """What takes gradients of the `given` results to those of the `wanted` inputs, of these dtypes."""
-        key = shape, given, wanted, *dtypes
-        found = self._backward.get(key)
-        if found is None:
-            if len(self._backward) >= 8 and not is_compiling():
-                self._backward.clear()
-            plan = self.plan.adjoint(shape).among(given, wanted)
-            computes = []
-            for k, dtype in enumerate(dtypes):
-                for term in plan.terms:
-                    if term.output == k:
-                        dtype = torch.promote_types(dtype, self.computes[given[term.input]])
-                computes.append(dtype)
-            results = [
-                dtype if dtype.is_complex or not compute.is_complex else compute  # its real part, later
-                for dtype, compute in zip(dtypes, computes, strict=True)
-            ]  # fmt: skip
-            found = Work(self._run, plan, results, computes)
-            if not is_compiling():
-                self._backward[key] = found
-        return found
+        plan = self.plan.adjoint(shape).among(given, wanted)
+        computes = list(dtypes)
+        for k, grad in plan.links():
+            computes[k] = torch.promote_types(computes[k], self.computes[given[grad]])
+        results = [
+            dtype if dtype.is_complex or not compute.is_complex else compute  # its real part, later
+            for dtype, compute in zip(dtypes, computes, strict=True)
+        ]
+        return Work(self._run, plan, results, computes)
 
 
 class Differentiated(torch.autograd.Function):
@@ -73,19 +76,8 @@ class Differentiated(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        given = tuple(k for k, grad in enumerate(grads) if grad is not None)
-        wanted = tuple(k for k in range(len(ctx.dtypes)) if ctx.needs_input_grad[1 + k])
-        result: list[Any] = [None] * len(ctx.dtypes)
-        reached = {t.input for t in ctx.work.plan.terms if t.output in given}
-        wanted = tuple(k for k in wanted if k in reached)
-        if wanted:
-            dtypes = [ctx.dtypes[k] for k in wanted]
-            work = ctx.work.backward(ctx.shape, given, wanted, dtypes)
-            found = work(*(grads[k] for k in given))
-            for k, value, dtype in zip(wanted, found, dtypes, strict=True):
-                is_real = value.is_complex() and not dtype.is_complex
-                result[k] = (value.real if is_real else value).to(dtype)
-        return (None, *result)
+        needed = [ctx.needs_input_grad[1 + k] for k in range(len(ctx.dtypes))]
+        return (None, *ctx.work.gradients(ctx.shape, ctx.dtypes, needed, grads))
 
 
 class Followed(Differentiated):
@@ -95,10 +87,7 @@ class Followed(Differentiated):
     def jvp(ctx: Any, _: Any, *tangents: Any) -> tuple[Any, ...]:
         given = tuple(k for k, tangent in enumerate(tangents) if tangent is not None)
         work, like = ctx.work, tangents[given[0]]
-        outputs = tuple(
-            k for k in range(work.plan.outputs)
-            if any(t.output == k and t.input in given for t in work.plan.terms)
-        )  # fmt: skip
+        outputs = tuple(sorted({k for k, input in work.plan.links() if input in given}))
         plan = work.plan.linear().among(given, outputs)
         part = Work(
             work._run, plan, [work.results[k] for k in outputs], [work.computes[k] for k in outputs]

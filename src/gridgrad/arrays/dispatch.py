@@ -29,7 +29,8 @@ def library_of(x: Any, name: str = "input") -> Standard:
 def _find(x: Any, name: str) -> Standard:
     if isinstance(x, (np.ndarray, np.generic)):
         return _numpy
-    if any(base.__module__.partition(".")[0] == "torch" for base in type(x).__mro__):
+    # The compiler, which is PyTorch's, cannot read the bases of a Parameter.
+    if is_compiling() or any(b.__module__.partition(".")[0] == "torch" for b in type(x).__mro__):
         import torch  # it is loaded: its class is in hand
 
         if isinstance(x, torch.Tensor):

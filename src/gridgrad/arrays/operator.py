@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gridgrad.arrays.shortcut import run_order
 from gridgrad.caching import remember
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
@@ -33,13 +34,13 @@ class Order(NamedTuple):
 
     def backward(self, given: Sequence[int], dtypes: Sequence[str]) -> tuple["Order", list[int]]:
         """The order that takes gradients of the `given` results to inputs of these dtypes, and to which."""
-        terms = self.part_terms()
+        links = self._links()
         wanted = [
             k for k, dtype in enumerate(dtypes)
-            if "int" not in dtype and any(t[0] in given and t[1] == k for t in terms)
+            if "int" not in dtype and any(t[0] in given and t[1] == k for t in links)
         ]  # fmt: skip
         computes = [
-            reduce(_wider, (self.computes[t[0]] for t in terms if t[0] in given and t[1] == k))
+            reduce(_wider, (self.computes[t[0]] for t in links if t[0] in given and t[1] == k))
             for k in wanted
         ]  # fmt: skip
         return Order(
@@ -51,9 +52,9 @@ class Order(NamedTuple):
             not self.transposed,
         ), wanted
 
-    def part_terms(self) -> list[tuple[int, int]]:
-        """(output, input) of each term of the part."""
-        pairs = [(t.output, t.input) for t in self.plan.terms]
+    def _links(self) -> list[tuple[int, int]]:
+        """Every (output, input) of the part of which the one is made from the other."""
+        pairs = sorted(self.plan.links())
         if self.transposed:
             pairs = [(input, output) for output, input in pairs]
         return [
@@ -90,7 +91,7 @@ def as_text(order: Order) -> str:
     plan = order.plan
     terms = tuple([term(each) for each in plan.terms])
     return str(_written((
-        plan.inputs, plan.outputs, terms, order.results, order.computes, order.inputs, order.outputs,
+        plan.inputs, plan.outputs, terms, plan.between, order.results, order.computes, order.inputs, order.outputs,
         order.transposed,
     )))  # fmt: skip
 
@@ -102,7 +103,7 @@ def _written(numbers: Any) -> str:
 
 @lru_cache(maxsize=1024)
 def from_text(text: str) -> Order:
-    inputs, outputs, terms, *rest = ast.literal_eval(text)
+    inputs, outputs, terms, between, *rest = ast.literal_eval(text)
 
     def rows(given: Sequence[Any]) -> tuple[Row, ...]:
         return tuple(Row(*row) for row in given)
@@ -115,6 +116,7 @@ def from_text(text: str) -> Order:
                 Term(output, input, dim, Stencil(rows(lower), Row(*inner), rows(upper), fits))
                 for output, input, dim, lower, inner, upper, fits in terms
             ),
+            between,
         ),
         *rest,
     )
@@ -139,9 +141,11 @@ def register(run: Callable[..., tuple[Any, ...]]) -> Any:
     @torch.library.custom_op("gridgrad::run", mutates_args=())
     def operator(inputs: Sequence[torch.Tensor], order: str) -> list[torch.Tensor]:
         given = from_text(order)
-        found = run(
-            given.part(inputs[0].shape), inputs, dtypes(given.results), dtypes(given.computes)
-        )
+        computes = dtypes(given.computes)
+        quick = run_order(order, given.part, inputs, computes)
+        if quick is not None:
+            return quick
+        found = run(given.part(inputs[0].shape), inputs, dtypes(given.results), computes)
         # The compiler counts on the strides that it was told.
         strides = torch.empty_like(inputs[0], device="meta").stride()
         return [

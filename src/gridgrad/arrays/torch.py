@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import reduce
+from functools import reduce, wraps
 from operator import add
 from typing import Any
 
@@ -14,13 +14,31 @@ import torch
 from gridgrad.arrays.autograd import Differentiated, Followed, Work, follow
 from gridgrad.arrays.numpy import share_memory
 from gridgrad.arrays.operator import Order, as_text, is_constant, register
+from gridgrad.arrays.shortcut import is_plain, shortcut
 from gridgrad.arrays.standard import Standard, name_of
 from gridgrad.engines import cpu
-from gridgrad.engines.memory import BFLOAT16, empty_like, quick_address
+from gridgrad.engines.memory import BFLOAT16, empty_like
 from gridgrad.engines.program import is_runnable
-from gridgrad.engines.recycling import empty
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
+
+
+def _unread(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What the compiler must not read, as it tries to where it has given up on a caller.
+
+    It would put tensors in the place of NumPy's numbers. It is told when it is there: that takes its import.
+    """
+    found: list[Any] = []
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        if not found:
+            if "torch._dynamo" not in sys.modules:
+                return function(*arguments)
+            found.append(torch.compiler.disable(function))  # type: ignore[no-untyped-call]  # PyTorch does not type it
+        return found[0](*arguments)
+
+    return call
 
 
 class Torch(Standard):
@@ -47,7 +65,7 @@ class Torch(Standard):
     def values(self, x: Any) -> Any:
         if _is_hidden(x):
             return None
-        if torch._C._functorch.peek_interpreter_stack() is not None:
+        if _is_transforming():
             return _inside_transform(x)
         x = x.detach().cpu().resolve_conj().resolve_neg()
         return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
@@ -99,52 +117,25 @@ class Torch(Standard):
     def overlap(self, a: Any, b: Any) -> bool:
         if not isinstance(b, torch.Tensor) or a.device != b.device:
             return False
-        if _is_plain(a) and _is_plain(b):
+        if _is_memory(a) and _is_memory(b):
             return share_memory(_as_numpy(a), _as_numpy(b))
         (a_first, a_last), (b_first, b_last) = _extent(a), _extent(b)
         return bool(a_first < b_last and b_first < a_last)
 
     def is_fast(self, plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
         return (
-            all(map(_is_plain, inputs))
+            all(map(_is_memory, inputs))
             and all(dtype in _NUMPY for dtype in computes)
             and cpu.can_run(plan, [_as_numpy(x) for x in inputs], [_NUMPY[c] for c in computes])
         )
 
     def is_plain(self, x: Any) -> bool:
-        # Asked at every call, so each question is the cheapest that does.
-        return (
-            type(x) is torch.Tensor
-            and not x.requires_grad
-            and x.is_cpu
-            and x.layout is torch.strided
-            and x.is_contiguous()
-            and not x.is_neg()
-            and torch.autograd.forward_ad._current_level < 0
-            and torch._C._functorch.peek_interpreter_stack() is None
-        )
+        return is_plain(x)
 
     def job(
         self, plan: Plan, x: Any, results: Sequence[Any], computes: Sequence[Any]
     ) -> Callable[[Any], tuple[Any, ...]] | None:
-        if x.dtype not in _QUICK or any(dtype not in _NUMPY for dtype in computes):
-            return None
-        job = cpu.small_job(plan, x.numpy(), [_NUMPY[dtype] for dtype in computes])
-        if job is None:
-            return None
-        shape, dtype, kernel, arguments = job.shape, job.dtype, job.kernel, job.arguments
-
-        def run(x: Any) -> tuple[Any, ...]:
-            if plan.outputs == 1:
-                one = torch.empty_like(x)
-                kernel(x.data_ptr(), one.data_ptr(), *arguments)
-                return (one,)
-            out = empty(shape, dtype)
-            kernel(x.data_ptr(), quick_address(out), *arguments)
-            return tuple(map(torch.from_numpy, out))
-
-        run.job = job  # type: ignore[attr-defined]  # its tables must live
-        return run
+        return shortcut(plan, x, Work(self.run, plan, results, computes))
 
     def run(
         self,
@@ -154,22 +145,42 @@ class Torch(Standard):
         computes: Sequence[Any],
         out: Sequence[Any] | None = None,
     ) -> tuple[Any, ...]:
-        if out is None and any(map(_is_followed, inputs)) and is_runnable(plan):
-            return follow(Followed, Work(self.run, plan, results, computes), inputs)
-        if all(_is_plain(x) for x in (*inputs, *(out or ()))) and all(
+        if torch.overrides.has_torch_function(inputs):  # subclasses and modes have their say
+            found: tuple[Any, ...] = torch.overrides.handle_torch_function(
+                self.run, inputs, plan, inputs, results, computes, out
+            )
+            return found
+        if any(map(_is_followed, inputs)) and is_runnable(plan):
+            found = follow(Followed, Work(self.run, plan, results, computes), inputs)
+            if out is None:
+                return found
+            return tuple(array.copy_(value) for array, value in zip(out, found, strict=True))
+        if all(_is_memory(x) for x in (*inputs, *(out or ()))) and all(
             c in _NUMPY for c in computes
         ):
-            arrays = [_as_numpy(x) for x in inputs]
-            if out is None:
-                outputs = [empty_like(arrays[0], _NUMPY[dtype]) for dtype in results]
-            else:
-                outputs = [_as_numpy(x) for x in out]
-            if cpu.run(plan, arrays, outputs, [_NUMPY[dtype] for dtype in computes]):
-                if out is None:
-                    return tuple(_from_numpy(x) for x in outputs)
-                torch.autograd.graph.increment_version(out)
-                return tuple(out)
+            # A transform of other tensors would wrap what is made of these.
+            with torch._C._DisableFuncTorch():
+                found = self._on_memory(plan, inputs, results, computes, out)
+            if found:
+                return found
         return super().run(plan, inputs, results, computes, out)
+
+    @_unread
+    def _on_memory(
+        self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """What the CPU engine makes of tensors that are memory of this machine; () if it cannot."""
+        arrays = [_as_numpy(x) for x in inputs]
+        if out is None:
+            outputs = [empty_like(arrays[0], _NUMPY[dtype]) for dtype in results]
+        else:
+            outputs = [_as_numpy(x) for x in out]
+        if not cpu.run(plan, arrays, outputs, [_NUMPY[dtype] for dtype in computes]):
+            return ()
+        if out is None:
+            return tuple(_from_numpy(x) for x in outputs)
+        torch.autograd.graph.increment_version(out)
+        return tuple(out)
 
 
 class Traced(Torch):
@@ -215,6 +226,9 @@ class Traced(Torch):
         return (
             torch.compiler.is_dynamo_compiling()
             and not torch.compiler.is_exporting()
+            # Under transforms and with subclasses PyTorch wants operations that it knows.
+            and not _is_transforming()
+            and all(type(x) in (torch.Tensor, torch.nn.Parameter) for x in inputs)
             and all(x.device.type == "cpu" for x in inputs)
             and all(x.dtype.is_complex == c.is_complex for x in inputs for c in computes)
             and is_constant(plan)
@@ -232,7 +246,13 @@ _NUMPY = {
 }
 
 
-_QUICK = (torch.float32, torch.float64)
+def _is_transforming() -> bool:
+    """Whether a transform of `torch.func` is at work, also where the compiler reads one."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+# The compiler asks once, while it reads. PyTorch's own way to say so imports all of the compiler.
+_is_transforming._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions may have any
 
 
 def is_distributed(x: Any) -> bool:
@@ -241,7 +261,7 @@ def is_distributed(x: Any) -> bool:
     return module is not None and isinstance(x, module.DTensor)
 
 
-def _is_plain(x: Any) -> bool:
+def _is_memory(x: Any) -> bool:
     """Whether x is memory of this machine, which the CPU engine may use."""
     return bool(
         x.device.type == "cpu"
@@ -275,11 +295,12 @@ def _inside_transform(x: Any) -> Any:
 
 
 def _is_hidden(x: Any) -> bool:
-    """Whether a transform, a subclass or a compiler keeps the values of x to itself."""
+    """Whether a transform, a subclass, a mode or a compiler keeps the values of x to itself."""
     return bool(
-        type(x) not in (torch.Tensor, torch.nn.Parameter)
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack() > 0
+        or type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
         or x.device.type == "meta"
-        or torch.compiler.is_compiling()
         or torch._C._functorch.is_functorch_wrapped_tensor(x)
         or torch._C._functorch.is_legacy_batchedtensor(x)
     )

@@ -62,10 +62,11 @@ def can_run(plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
 
 
 class SmallJob:
-    """A plan of one input, laid out once for contiguous real arrays of one shape and dtype.
+    """A plan laid out once for contiguous real arrays of one shape and dtype.
 
     For small arrays the work is nothing and the way to it everything, so that no choice is left to make:
     `kernel(address of x, address of the outputs, *arguments)`, where the outputs lie one after another.
+    With several inputs, or outputs in memory of their own, it is `call(addresses of all of them)`.
     """
 
     def __init__(self, plan: Plan, x: Any) -> None:
@@ -73,27 +74,31 @@ class SmallJob:
         shape = tuple(x.shape[dim] for dim in kept)
         place = {dim: k for k, dim in enumerate(kept)}
         terms = tuple(term._replace(dim=place[term.dim]) for term in plan.terms)
-        plan = Plan(1, plan.outputs, terms)
-        strides = [contiguous_strides(shape, x.itemsize)] * (1 + plan.outputs)
+        plan = Plan(plan.inputs, plan.outputs, terms)
+        strides = [contiguous_strides(shape, x.itemsize)] * (plan.inputs + plan.outputs)
         route = program.walk(shape, strides, x.itemsize)
         tables, weights = compose(plan, route, strides, x.dtype)
         boxes = program.boxes(
             route, program.cached_blocks(route, _reach(plan, route), x.itemsize, 1)
         )
-        tables[-2 - 1 - plan.outputs :] = [
-            len(boxes), address(boxes), 0, *(k * x.nbytes for k in range(plan.outputs))
-        ]  # fmt: skip
+        results = [k * x.nbytes for k in range(plan.outputs)]
+        tables[-2 - len(strides) :] = [len(boxes), address(boxes), *[0] * plan.inputs, *results]
         self._held = tables, weights, boxes
         self.shape, self.dtype = (plan.outputs, *x.shape), x.dtype
         self.arguments = address(tables), address(weights), _unit(x.dtype)
         self.kernel = _kernel(x.dtype)
+
+    def call(self, addresses: Sequence[int]) -> None:
+        tables = self._held[0].copy()  # another thread may be here
+        tables[-len(addresses) :] = addresses
+        self.kernel(0, 0, address(tables), *self.arguments[1:])
 
 
 def small_job(plan: Plan, x: Any, computes: Sequence[Any]) -> SmallJob | None:
     """A job for all contiguous arrays of this dtype and shape, if x is small and the kernel can do it."""
     fits = (
         plan.between == 0
-        and 0 < x.size * plan.outputs <= SERIAL
+        and 0 < x.size * max(plan.inputs, plan.outputs) <= SERIAL
         and program.is_runnable(plan)
         and all(dtype == x.dtype for dtype in computes)
     )

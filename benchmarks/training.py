@@ -1,0 +1,224 @@
+"""Training steps on PyTorch: a gradient forwards and backwards, alone and in a loss, eager and compiled.
+
+A backward pass is called as a training loop calls it, by `torch.autograd.grad`: gradients of the results are
+given, that of the input is new memory. PyTorch offers no way to give that too.
+"""
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, NamedTuple
+
+from benchmarks import memory
+from benchmarks.cases import CUBE, Case, Data
+from benchmarks.checking import Mismatch
+from benchmarks.peers import PEERS
+from benchmarks.timing import Times, interleave
+
+THOUSAND, SQUARE = (1000,), (128, 128)
+# The largest difference of two losses or gradients, as a part of the largest number.
+_ALLOWED = 1e-4
+
+
+class Pair(NamedTuple):
+    """One work, done by gridgrad and by another: what each is called, and who the other is."""
+
+    work: str
+    mine: str
+    other: str
+    label: str
+
+
+PAIRS = (
+    Pair("256^3, forward and backward, gradients given", "cube", "cube torch", "torch.gradient"),
+    Pair("256^3, backward alone, gradients given", "cube backward", "cube floor", "plain copy"),
+    Pair("256^3, sum of squares as loss, eager", "loss", "loss torch", "torch.gradient"),
+    Pair("256^3, the same step compiled", "compiled", "compiled jax", "jitted JAX"),
+    Pair("256^3, the same step compiled", "compiled", "compiled slices", "slices, compiled"),
+    Pair("128^2, the same step compiled", "small", "small slices", "slices, compiled"),
+    Pair("1,000 samples, forward and backward", "thousand", "thousand torch", "torch.gradient"),
+    Pair("1,000 samples, forward", "forward", "forward torch", "torch.gradient"),
+)
+
+
+class Training(NamedTuple):
+    """What was found: times by name, and the peak memory of a forward and backward pass."""
+
+    times: dict[str, Times]
+    percent: float | None  # beyond outputs and input gradient, of the input
+
+    def ratio(self, above: str, below: str, stat: str) -> float | None:
+        if above not in self.times or below not in self.times:
+            return None
+        return float(getattr(self.times[above], stat) / getattr(self.times[below], stat))
+
+
+def measure(rounds: int, budget: float, quick: bool) -> Training:
+    """Time all works; compiled ones, which take a minute to compile, only in a whole run."""
+    times: dict[str, Times] = {}
+    groups = [_small]
+    if not quick:
+        groups += [_cube, _compiled, partial(_compiled, SQUARE, "small")]
+    for group in groups:
+        calls = group()
+        found = interleave(calls, rounds, budget)
+        times.update({str(name): each for name, each in found.items()})
+    return Training(times, None if quick else peak())
+
+
+def _samples(shape: tuple[int, ...]) -> Any:
+    import torch
+
+    data = Data(Case("training", "training", shape))
+    return torch.from_numpy(data.x).requires_grad_()
+
+
+def _both(function: Callable[[Any], Any], x: Any, given: list[Any]) -> Any:
+    import torch
+
+    return torch.autograd.grad(function(x), x, given)
+
+
+def _small() -> dict[Hashable, Callable[[], Any]]:
+    import torch
+
+    import gridgrad
+
+    x = _samples(THOUSAND)
+    given, plain = [torch.ones_like(x)], x.detach()
+    calls: dict[Hashable, Callable[[], Any]] = {
+        "thousand": partial(_both, gridgrad.gradient, x, given),
+        "thousand torch": partial(_both, torch.gradient, x, given),
+        "forward": partial(gridgrad.gradient, plain),
+        "forward torch": partial(torch.gradient, plain),
+    }
+    _compare(calls)
+    return calls
+
+
+def _cube() -> dict[Hashable, Callable[[], Any]]:
+    import torch
+
+    import gridgrad
+
+    x = _samples(CUBE)
+    given = [torch.rand_like(x) for _ in CUBE]
+    results = gridgrad.gradient(x)
+    floor = PEERS["floor"].prepare(Data(Case("floor", "training", CUBE)))  # as many bytes: 4 N
+    calls: dict[Hashable, Callable[[], Any]] = {
+        "cube": partial(_both, gridgrad.gradient, x, given),
+        "cube torch": partial(_both, torch.gradient, x, given),
+        "cube backward": partial(torch.autograd.grad, results, x, given, retain_graph=True),
+        "cube floor": floor,
+        "loss": partial(_step, partial(_squares, gridgrad.gradient), x),
+        "loss torch": partial(_step, partial(_squares, torch.gradient), x),
+    }
+    _compare(calls)
+    return calls
+
+
+def _compiled(
+    shape: tuple[int, ...] = CUBE, name: str = "compiled"
+) -> dict[Hashable, Callable[[], Any]]:
+    import jax
+    import jax.numpy as jnp
+    import torch
+
+    import gridgrad
+
+    torch._dynamo.reset()
+    x = _samples(shape)
+    a = jnp.asarray(x.detach().numpy())
+    jitted = jax.jit(jax.value_and_grad(partial(_squares, jnp.gradient)))
+
+    def ours(x: Any) -> Any:
+        return _squares(gridgrad.gradient, x)
+
+    calls: dict[Hashable, Callable[[], Any]] = {
+        name: partial(_step, torch.compile(ours), x),
+        f"{name} slices": partial(_step, torch.compile(_by_slices), x),
+        f"{name} jax": lambda: jax.block_until_ready(jitted(a)),  # type: ignore[no-untyped-call]
+    }
+    _compare(calls)
+    return calls
+
+
+def _squares(gradient: Callable[[Any], Any], x: Any) -> Any:
+    return sum((each * each).sum() for each in gradient(x))
+
+
+def _by_slices(x: Any) -> Any:
+    """The same loss as one writes it by hand."""
+    total = 0.0
+    for dim in range(x.ndim):
+        n = x.shape[dim]
+        inner = (x.narrow(dim, 2, n - 2) - x.narrow(dim, 0, n - 2)) / 2
+        first = x.narrow(dim, 1, 1) - x.narrow(dim, 0, 1)
+        last = x.narrow(dim, n - 1, 1) - x.narrow(dim, n - 2, 1)
+        total = total + sum((each * each).sum() for each in (inner, first, last))
+    return total
+
+
+def _step(loss: Callable[[Any], Any], x: Any) -> Any:
+    import torch
+
+    value = loss(x)
+    return value.detach(), *torch.autograd.grad(value, x)
+
+
+def _compare(calls: dict[Hashable, Callable[[], Any]]) -> None:
+    """What is compared in time must be alike; a first call compiles, too."""
+    import numpy as np
+
+    found = {name: [np.asarray(each) for each in _flat(call())] for name, call in calls.items()}
+    for pair in PAIRS:
+        if pair.mine not in found or pair.other not in found or pair.label == "plain copy":
+            continue
+        for mine, other in zip(found[pair.mine], found[pair.other], strict=True):
+            error = float(np.abs(mine - other).max())
+            if not error <= _ALLOWED * float(np.abs(mine).max()):
+                raise Mismatch(
+                    f"{pair.label} differs from gridgrad on {pair.work}: by {error:.3g}."
+                )
+
+
+def _flat(result: Any) -> list[Any]:
+    found = result if isinstance(result, (tuple, list)) else [result]
+    return [
+        each.detach().numpy() if hasattr(each, "detach") else each
+        for each in found
+        if each is not None
+    ]
+
+
+def peak() -> float | None:
+    """The peak of a forward and backward pass, in a process of its own, as percent of the input."""
+    found = subprocess.run(
+        [sys.executable, "-m", "benchmarks.training"], capture_output=True, text=True, check=False
+    )
+    if found.returncode:
+        raise RuntimeError(f"measuring the memory of training failed:\n{found.stderr[-2000:]}")
+    extra = json.loads(found.stdout.splitlines()[-1])
+    return None if extra is None else 100 * extra / (4 * math.prod(CUBE))
+
+
+def _peak_here() -> int | None:
+    import torch
+
+    import gridgrad
+
+    x = _samples(CUBE)
+    given = [torch.ones_like(x) for _ in CUBE]
+
+    def call() -> Any:
+        found = gridgrad.gradient(x)
+        return found, torch.autograd.grad(found, x, given)
+
+    return memory.rise(call, 4 * 4 * math.prod(CUBE))
+
+
+if __name__ == "__main__":
+    print(json.dumps(_peak_here()))
