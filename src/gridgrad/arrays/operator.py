@@ -91,8 +91,8 @@ def as_text(order: Order) -> str:
     plan = order.plan
     terms = tuple([term(each) for each in plan.terms])
     return str(_written((
-        plan.inputs, plan.outputs, terms, plan.between, order.results, order.computes, order.inputs, order.outputs,
-        order.transposed,
+        plan.inputs, plan.outputs, terms, plan.between, order.results, order.computes, order.inputs,
+        order.outputs, order.transposed,
     )))  # fmt: skip
 
 
