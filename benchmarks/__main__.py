@@ -7,13 +7,23 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import dask_marks, machine, memory, page, picture, report, startup, training
+from benchmarks import (
+    dask_marks,
+    machine,
+    memory,
+    page,
+    picture,
+    report,
+    startup,
+    training,
+    xarray_marks,
+)
 from benchmarks.cases import CASES, GROUPS, units
 from benchmarks.checking import Mismatch
 from benchmarks.running import Results, run_unit
 
 DOCS = Path(__file__).parent.parent / "docs"
-PARTS = (*GROUPS, "memory", "dask", "training", "start")
+PARTS = (*GROUPS, "memory", "dask", "xarray", "training", "start")
 # A quick run leaves out cases that move more bytes than this.
 _QUICK_BYTES = 300_000_000
 
@@ -23,7 +33,7 @@ def main() -> int:
     said = Console(stderr=True)
     parts: tuple[str, ...] = (given.only,) if given.only else PARTS
     if given.only == "marks":
-        parts = ("marks", "memory", "dask", "training", "start")
+        parts = ("marks", "memory", "dask", "xarray", "training", "start")
     facts = machine.facts()
     if dict(facts)["load when the run began"] > "0.8":
         said.print("warning: other programs are using this machine", style="yellow")
@@ -41,6 +51,9 @@ def main() -> int:
         if "start" in parts:
             said.print("starting: imports and first calls")
             found.startup = startup.measure(*((5, 1) if given.quick else (15, 3)))
+        if "xarray" in parts:
+            said.print("labelled arrays: the accessor beside xarray's own")
+            found.xarray = xarray_marks.measure()
         if "training" in parts:
             said.print("training: steps on PyTorch, forwards and backwards")
             found.training = training.measure(*((3, 0.2) if given.quick else (7, 3.0)), given.quick)
@@ -102,7 +115,8 @@ def _show(found: Results) -> None:
         report.startup_table(found),
         report.training_table(found),
     ]
-    if found.of("marks") or found.memory or found.dask or found.startup or found.training:
+    others = (found.memory, found.dask, found.xarray, found.startup, found.training)
+    if found.of("marks") or any(others):
         tables.append(report.marks_table(found))
     for table in tables:
         report.show(table, console)

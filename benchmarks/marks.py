@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from benchmarks.dask_marks import DaskMarks
 from benchmarks.running import Results
+from benchmarks.xarray_marks import worst
 
 
 class Mark(NamedTuple):
@@ -143,6 +144,10 @@ MARKS = (
         _dask(lambda dask, stat: dask.memory_percent),
     ),
     Mark(_SLABS, "tasks a block", True, 6, "", _dask(lambda dask, stat: dask.tasks["gridgrad"])),
+    Mark(
+        "64 x 64, a labelled derivative, the worst row", "time over xarray's differentiate", True, 2, _X,
+        lambda found, stat: None if found.xarray is None else worst(found.xarray, stat),
+    ),
     Mark("import gridgrad", "time beyond `import numpy`", True, 50, " ms", _import),
     Mark("first call, kernel on disk", "time", True, 1, " s", _first("warm_call")),
     Mark("first call ever", "time", True, 5, " s", _first("cold_call")),

@@ -50,6 +50,7 @@ class Results:
     memory: list[Memory] = field(default_factory=list)
     startup: Startup | None = None
     dask: DaskMarks | None = None
+    xarray: dict[str, tuple[Times, Times]] | None = None
     training: Training | None = None
 
     def of(self, group: str) -> list[Row]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import gridgrad.xarray  # noqa: F401  # it registers the accessor
-from benchmarks.timing import interleave
+from benchmarks.timing import Times, interleave
 
 MARK = 2.0
 
@@ -32,7 +32,8 @@ def field(dtype: str) -> xr.DataArray:
     )
 
 
-def main() -> int:
+def measure() -> dict[str, tuple[Times, Times]]:
+    """For each work our times and xarray's."""
     calls, rows = {}, []
     for dtype in ("float64", "float32"):
         array = field(dtype)
@@ -44,12 +45,21 @@ def main() -> int:
             calls[key, "xarray"] = lambda a=array, d=dim: a.differentiate(d)
             rows.append(key)
     times = interleave(calls, 21, 5.0)
+    return {key: (times[key, "gridgrad"], times[key, "xarray"]) for key in rows}
+
+
+def worst(found: dict[str, tuple[Times, Times]], stat: str) -> float:
+    """The largest ratio of our time to xarray's."""
+    return max(
+        float(getattr(ours, stat) / getattr(theirs, stat)) for ours, theirs in found.values()
+    )
+
+
+def main() -> int:
+    found = measure()
     table = Table("work", "gridgrad", "xarray", "by medians", "by minima", "mark: at most 2 x")
-    met = True
-    for key in rows:
-        ours, theirs = times[key, "gridgrad"], times[key, "xarray"]
+    for key, (ours, theirs) in found.items():
         ratio = ours.median / theirs.median
-        met &= ratio <= MARK
         table.add_row(
             key,
             f"{1e6 * ours.median:.0f} µs",
@@ -59,7 +69,7 @@ def main() -> int:
             "met" if ratio <= MARK else "MISSED",
         )
     Console(width=110).print(table)
-    return 0 if met else 1
+    return 0 if worst(found, "median") <= MARK else 1
 
 
 if __name__ == "__main__":
