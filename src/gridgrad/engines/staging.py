@@ -68,8 +68,8 @@ class Stages:
                 # The address at which sample 0 would stand if the stage went on for ever.
                 skipped = sum(a * s for (a, _), s in zip(reached, self.strides[k], strict=False))
                 origins[k] = address(stage) - skipped
-                if k < self._count:
-                    wide |= _load(held, theirs)
+                if k < self._count and _load(held, theirs):
+                    wide = True
             call(box[None], origins)
             if wide:
                 self._add_rest(box, origins, windows, ranges, call)
