@@ -48,7 +48,7 @@ class Shortcut:
 
     def __call__(self, x: Any) -> tuple[Any, ...]:
         if x.requires_grad and torch.is_grad_enabled():
-            found: tuple[Any, ...] = _Followed.apply(self, x)  # type: ignore[no-untyped-call]  # PyTorch does not type it
+            found: tuple[Any, ...] = _follow(self, x)  # type: ignore[no-untyped-call]  # PyTorch does not type it
             return found
         return self.run(x)
 
@@ -94,6 +94,10 @@ class _Followed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
         return None, ctx.shortcut.backward(grads)
+
+
+# Without the questions about transforms that `Function.apply` asks first: `is_plain` has asked them.
+_follow = super(torch.autograd.Function, _Followed).apply
 
 
 def shortcut(plan: Plan, x: Any, work: Work) -> Shortcut | None:
