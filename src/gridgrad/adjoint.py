@@ -4,7 +4,7 @@ A derivative is a matrix times the samples; its transpose takes gradients of res
 samples, and is a stencil again, which the same engines run.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -156,10 +156,14 @@ def _of_periodic(stencil: Stencil, n: int, below: int, above: int) -> Stencil:
         np.roll(np.concatenate([np.ravel(_divided(row.weights[k], row)) for row in rows]), offset)
         for k, offset in enumerate(interior.offsets)
     ][::-1]
-    part: Callable[[int, int], tuple[Any, ...]] = lambda a, b: tuple(w[a:b] for w in every)  # noqa: E731
+
+    def part(first: int, last: int, beyond: Any = None) -> Row:
+        """The row that serves these samples."""
+        return Row(row.offsets, tuple(w[first:last] for w in every), sides=beyond, plain=True)
+
     return Stencil(
-        tuple(Row(row.offsets, part(j, j + 1), sides=sides, plain=True) for j in range(above)),
-        Row(row.offsets, part(above, n - below), plain=True),
-        tuple(Row(row.offsets, part(j, j + 1), sides=sides, plain=True) for j in range(n - below, n)),
+        tuple(part(j, j + 1, sides) for j in range(above)),
+        part(above, n - below),
+        tuple(part(j, j + 1, sides) for j in range(n - below, n)),
         stencil.fits_single,
-    )  # fmt: skip
+    )

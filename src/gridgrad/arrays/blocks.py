@@ -315,7 +315,7 @@ class _Block:
         if len(arrays) == 1:
             return arrays[0]
         if any(isinstance(x, np.ma.MaskedArray) for x in arrays):
-            return np.ma.concatenate(arrays, axis=dim)  # type: ignore[no-untyped-call]
+            return np.ma.concatenate(arrays, axis=dim)  # type: ignore[no-untyped-call]  # NumPy does not type it
         return self.library.namespace(arrays[0]).concat(arrays, axis=dim)
 
     def _zeros(self, shape: Sequence[int], dtype: Any) -> Any:
