@@ -130,7 +130,9 @@ def _describe(command: str, given: dict[str, Any], outcome: Any) -> None:
 Order = Annotated[int, typer.Option(metavar="N", help="The order of the derivative, 1 to 8.")]
 Side = Annotated[
     str,
-    typer.Option(metavar="SIDE", help="Where the interior's stencils lie: center, forward, backward."),
+    typer.Option(
+        metavar="SIDE", help="Where the interior's stencils lie: center, forward, backward."
+    ),
 ]
 
 

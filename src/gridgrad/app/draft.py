@@ -38,6 +38,7 @@ class Draft:
         self.store = self.folder / "results"
         self.done: dict[str, list[Summary]] = {}
         self._journal: IO[str] | None = None
+        self._is_published = False
         self._flushed = time.monotonic()
 
     # Beginning
@@ -50,29 +51,47 @@ class Draft:
     def begun(
         self, signature: dict[str, Any], *, resume: bool, create: Callable[[], None]
     ) -> Iterator[None]:
-        """A new draft, whose store `create` makes, or the old one if that is to be resumed."""
-        if resume and self.exists():
-            self._check(signature)
-            self.done = self._finished(trusting=self._job()["boot"] == _boot())
-        else:
-            self.discard()
-            try:
-                self.folder.mkdir()
-                create()
-                # Last, so that a draft with this file has a store.
-                draft = self.folder / "job.tmp"
-                draft.write_text(json.dumps({**signature, "boot": _boot()}, indent=1) + "\n")
-                os.replace(draft, self.folder / "job.json")
-            except OSError as fault:
-                self.discard()
-                raise _failed(self.output, fault) from fault
+        """A new draft, whose store `create` makes, or the old one if that is to be resumed.
+
+        At the end nothing is left of one that was published, or in which nothing was finished.
+        """
+        self._refuse_strangers()
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as fault:
+            raise _failed(self.output, fault) from fault
         with self._held():
-            # What was not flushed is forgotten, and this machine's lines count from now on.
-            lines = [_line(key, parts) for key, parts in self.done.items()]
-            (self.folder / "done").write_text("".join(lines))
-            self._update_boot()
-            with open(self.folder / "done", "a") as self._journal:
+            try:
+                if resume and self.exists():
+                    self._check(signature)
+                    self.done = self._finished(trusting=self._job()["boot"] == _boot())
+                else:
+                    self._clear()
+                    create()
+                    # Last, so that a draft with this file has a store.
+                    self._write_job({**signature, "boot": _boot()})
+                with self._journalled():
+                    yield
+            except OSError as fault:
+                raise _failed(self.output, fault) from fault
+            finally:
+                is_left = bool(self.done) and not self._is_published
+        if not is_left:
+            self._remove()
+
+    @contextlib.contextmanager
+    def _journalled(self) -> Iterator[None]:
+        # What was not flushed is forgotten, and this machine's lines count from now on.
+        lines = [_line(key, parts) for key, parts in self.done.items()]
+        (self.folder / "done").write_text("".join(lines))
+        self._write_job({**self._job(), "boot": _boot()})
+        with open(self.folder / "done", "a") as self._journal:
+            try:
                 yield
+            except BaseException as fault:
+                if self.done:
+                    fault.add_note("What was finished is kept; --resume goes on from there.")
+                raise
 
     def signature(self) -> dict[str, Any]:
         """What the job was, when it began."""
@@ -91,9 +110,9 @@ class Draft:
                     "since it began; add --force instead of --resume to begin anew."
                 )
 
-    def _update_boot(self) -> None:
+    def _write_job(self, job: dict[str, Any]) -> None:
         draft = self.folder / "job.tmp"
-        draft.write_text(json.dumps({**self._job(), "boot": _boot()}, indent=1) + "\n")
+        draft.write_text(json.dumps(job, indent=1) + "\n")
         os.replace(draft, self.folder / "job.json")
 
     def _finished(self, *, trusting: bool) -> dict[str, list[Summary]]:
@@ -171,23 +190,30 @@ class Draft:
             _flush_folder(self.output.parent)
         except OSError as fault:
             raise _failed(self.output, fault) from fault
-        self.discard()
+        self._is_published = True
 
-    def discard(self) -> None:
-        """Remove the folder."""
+    def _refuse_strangers(self) -> None:
+        """Touch no folder that is not a draft."""
         if self.folder.is_dir() and not (self.folder / "job.json").exists():
-            strangers = {each.name for each in self.folder.iterdir()} - _OURS
-            if strangers:
-                raise FileProblem(
-                    f"{shown(self.folder)} is in the way: it is no draft of ours; remove it, or choose another "
-                    "name."
-                )
-        try:
+            if {each.name for each in self.folder.iterdir()} <= _OURS:
+                return
+        elif not os.path.lexists(self.folder) or self.folder.is_dir():
+            return
+        raise FileProblem(
+            f"{shown(self.folder)} is in the way, and is no draft of ours; remove it, or choose another name."
+        )
+
+    def _clear(self) -> None:
+        """Empty the folder of all but the lock."""
+        for each in self.folder.iterdir():
+            if each.is_dir() and not each.is_symlink():
+                shutil.rmtree(each)
+            elif each.name != "lock":
+                each.unlink()
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):  # what is left does no harm
             shutil.rmtree(self.folder)
-        except FileNotFoundError:
-            pass
-        except OSError as fault:
-            raise _failed(self.output, fault) from fault
 
 
 _OURS = {"results", "done", "lock", "job.tmp", "replaced", "whole"}

@@ -72,9 +72,7 @@ class Part:
         if run is not None:
             inputs = sum(x.dtype.itemsize for x in run.inputs)
             # That of a region in the middle.
-            middle = tuple(
-                Span(n // 2, n // 2 + 1) if n > 1 else Span(0, n) for n in self.shape
-            )
+            middle = tuple(Span(n // 2, n // 2 + 1) if n > 1 else Span(0, n) for n in self.shape)
             held = run.held(middle)
             halo = [len(outer) - len(inner) for outer, inner in zip(held, middle, strict=True)]
         wide = sum(max(x.dtype.itemsize, dtype.itemsize) for x, dtype in zip(
@@ -91,7 +89,7 @@ class Job:
         """`chunks` are the output's, as a number or by dim, where the user gives them; `reads` are the
         chunks of the input of each result."""
         self.parts: list[Part] = []
-        self._reads: list[tuple[int, ...]] = []
+        self.fields: list[Field] = []
         groups: dict[Any, list[Any]] = {}
         for name, each in dataset.data_vars.items():
             data = each.variable.data
@@ -102,21 +100,40 @@ class Job:
             arrays = tuple(_as_stored(each.data) for each in variables)
             dtypes = tuple(_rounded(each.dtype, dtype) for each in arrays)
             own = _output_chunks(variables[0], dtypes[0].itemsize, chunks)
-            self.parts.append(Part(tuple(names), arrays, dtypes, own))
+            part = Part(tuple(names), arrays, dtypes, own)
             found = reads.get(names[0]) or own
-            self._reads.append(tuple(min(n, k) for n, k in zip(arrays[0].shape, found, strict=True)))
+            self.parts.append(part)
+            self.fields.append(
+                part.field(tuple(min(n, k) for n, k in zip(part.shape, found, strict=True)))
+            )
         self.lengths: list[tuple[int, ...]] = []
 
-    def cut(self, limit: int) -> None:
-        """Cut every part into regions of which one takes at most so many bytes."""
-        self.lengths = []
-        for part, reads in zip(self.parts, self._reads, strict=True):
-            field = part.field(reads)
-            lengths = region_lengths(field, limit)
-            if not lengths:
-                need = field.held([min(n, k) for n, k in zip(part.shape, part.chunks, strict=True)])
-                raise TooLittleMemory(need)
-            self.lengths.append(lengths)
+    def cut(self, limit: int, threads: int = 1) -> int:
+        """Cut every part into regions; how many of them may be made at once in at most so many bytes.
+
+        That is one for each thread, unless larger regions, one at a time, have less to read twice: the chunks
+        of one region are read and written by several threads anyway.
+        """
+        alone = self._lengths(limit)
+        if alone is None:
+            raise TooLittleMemory(max(each.held(each.least) for each in self.fields))
+        shared = self._lengths(limit // threads)
+        if shared is not None and self._cost(shared) <= 1.05 * self._cost(alone):
+            self.lengths = shared
+            return threads
+        self.lengths = alone
+        return 1
+
+    def _lengths(self, limit: int) -> list[tuple[int, ...]] | None:
+        found = [region_lengths(each, limit) for each in self.fields]
+        return found if all(found) else None
+
+    def _cost(self, lengths: list[tuple[int, ...]]) -> float:
+        """How many samples are read for all results."""
+        return sum(
+            each.read(own) * math.prod(each.shape)
+            for each, own in zip(self.fields, lengths, strict=True)
+        )
 
     def regions(self) -> list[Region]:
         return [

@@ -45,7 +45,9 @@ def _shared(
     accuracy: Annotated[int, _option("N", "The order of accuracy in the interior.")] = 2,
     edge_order: Annotated[
         int | None,
-        _option("N", "The order of accuracy at the edges. Default: 1 for gradient, else as inside."),
+        _option(
+            "N", "The order of accuracy at the edges. Default: 1 for gradient, else as inside."
+        ),
     ] = None,
     boundary: Annotated[
         Words,
@@ -85,9 +87,7 @@ def _shared(
     ] = None,
     memory: Annotated[
         str | None,
-        _option(
-            "SIZE", "The memory to stay within, as 1GB. Default: a quarter of what there is."
-        ),
+        _option("SIZE", "The memory to stay within, as 1GB. Default: a quarter of what there is."),
     ] = None,
     threads: Annotated[
         int | None, _option("N", "How many regions are made at once. Default: one for each CPU.")
@@ -96,9 +96,7 @@ def _shared(
         str | None,
         _option("ADDRESS", "Let the workers of a Dask scheduler do it, as tcp://host:8786."),
     ] = None,
-    plot: Annotated[
-        Path | None, _option("FILE", "Draw it, too: .png, .pdf or .svg.")
-    ] = None,
+    plot: Annotated[Path | None, _option("FILE", "Draw it, too: .png, .pdf or .svg.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Finish an output that was cut off.")

@@ -4,7 +4,7 @@ import datetime
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +91,13 @@ def produce(request: Request, output: Path | None, how: How, watched: Watched) -
     chunks = words.by_dim(how.chunks, "--chunks", words.size("--chunks"), list(_dims(results)))
     job = Job(results.dataset, dtype=request.dtype, chunks=chunks, reads=_reads(results))
     _warm(job)
-    each = max(_LEAST, limit - resident() - _MARGIN) // threads
+    room = max(_LEAST, limit - resident() - _MARGIN)
     if how.memory is not None and limit - resident() - _MARGIN < _LEAST:
-        raise GridProblem(resident() + _MARGIN + _LEAST)
+        raise TooLittle(resident() + _MARGIN + _LEAST)
     in_memory = output is not None and output.suffix.lower() != ".zarr" and (
-        fits_in_memory(job, each * threads // 2) and not how.resume
+        fits_in_memory(job, room // 4) and not how.resume
     )  # fmt: skip
-    job.cut(each // 2 if in_memory else each)
+    threads = job.cut(room // 2 if in_memory else room, threads)
     draft = None if output is None else Draft(output)
     if draft is not None and draft.exists() and not (how.resume or how.force):
         raise FileProblem(
@@ -105,9 +105,7 @@ def produce(request: Request, output: Path | None, how: How, watched: Watched) -
             "--force to begin anew."
         )
     template = _template(results, job)
-    outcome = Outcome(
-        results, template, {}, {}, notes
-    )
+    outcome = Outcome(results, template, {}, {}, notes)
     for part in job.parts:
         outcome.dtypes |= dict(zip(part.names, part.dtypes, strict=True))
     began = time.monotonic()
@@ -205,7 +203,7 @@ class _Maker:
                 self.outcome.summaries[name] = merge([each[number] for each in found])
 
 
-class GridProblem(gridgrad.GridError):
+class TooLittle(gridgrad.GridError):
     """Too little memory for the program itself."""
 
     def __init__(self, need: int) -> None:

@@ -34,6 +34,11 @@ class Field:
     output_bytes: int
     """Of one sample of all results."""
 
+    @property
+    def least(self) -> tuple[int, ...]:
+        """The lengths of the smallest regions: a chunk of the output."""
+        return tuple(min(n, chunk) for n, chunk in zip(self.shape, self.chunks, strict=True))
+
     def held(self, lengths: Sequence[int]) -> int:
         """The bytes in memory while a region is made: its inputs, its results, and chunks on their way."""
         around = math.prod(
@@ -77,7 +82,7 @@ def region_lengths(field: Field, limit: int) -> tuple[int, ...]:
 
     They are multiples of the output's chunks.
     """
-    lengths = [min(n, chunk) for n, chunk in zip(field.shape, field.chunks, strict=True)]
+    lengths = list(field.least)
     if field.held(lengths) > limit:
         return ()
     while True:

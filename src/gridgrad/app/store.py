@@ -54,7 +54,7 @@ class Store:
 
     def opened(self) -> xr.Dataset:
         """The results, to be read lazily."""
-        return xr.open_zarr(self.path, chunks={})
+        return xr.open_zarr(self.path, chunks={})[list(self.template.data_vars)]
 
 
 class StoreWriter:

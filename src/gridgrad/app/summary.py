@@ -64,6 +64,7 @@ def _blocks(values: Any) -> Iterator[Any]:
 
 def _of_block(values: Any) -> Summary:
     count, is_complex = values.size, values.dtype.kind == "c"
+    values = values.astype(np.complex128) if is_complex else values
     with np.errstate(all="ignore"):
         sizes = np.abs(values) if is_complex else values
         low, high = float(sizes.min()), float(sizes.max())
@@ -76,7 +77,7 @@ def _of_block(values: Any) -> Summary:
     scale = max(-1000, math.frexp(max(abs(low), abs(high)))[1])
     factor = math.ldexp(1.0, -scale)
     scaled = sizes.astype(np.float64) * factor
-    whole = complex((values.astype(np.complex128) * factor).sum() if is_complex else scaled.sum())
+    whole = complex((values * factor).sum() if is_complex else scaled.sum())
     squares = float(np.dot(scaled, scaled))
     return Summary(count, values.size, low, high, (whole.real, whole.imag), squares, scale)
 

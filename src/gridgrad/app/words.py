@@ -40,13 +40,12 @@ def dims_of(words: Sequence[str], array: "xr.DataArray") -> list[Any]:
 
 
 def by_dim(
-    entries: Sequence[str] | None, option: str, read: Callable[[str], Any], dims: Sequence[Any]
+    words: Sequence[str], option: str, read: Callable[[str], Any], dims: Sequence[Any]
 ) -> Any:
     """An option with one value, one for each dim in order, or some named, as in `lon=periodic`.
 
     None where it is not given; a mapping from dims where it names them.
     """
-    words = split(entries)
     if not words:
         return None
     named = [word for word in words if "=" in word]
@@ -61,7 +60,7 @@ def by_dim(
             )
         return dict(zip(dims, values, strict=True))
     if len(named) < len(words):
-        raise GridError(f"{option} must name the dim of every value, or of none, but is {words}.")
+        raise GridError(f"{option} must name the dim of every value, or of none, but is {', '.join(words)}.")
     found: dict[str, Any] = {}
     for word in named:
         name, _, value = word.partition("=")
