@@ -12,8 +12,8 @@ from PIL import Image
 
 import gridgrad
 from gridgrad.app import picture
-from gridgrad.app.arrows import cell, cell_centres, cell_means, fitted
-from gridgrad.app.colours import GREY, choose, limits
+from gridgrad.app.pictures.arrows import cell, cell_centres, cell_means, fitted
+from gridgrad.app.pictures.colours import GREY, choose, limits
 from gridgrad.app.field import Array, Dimension, Field, FileProblem, Step, numbered
 from gridgrad.app.samples import terrain
 

@@ -13,10 +13,10 @@ from matplotlib.colors import LightSource
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from gridgrad.app.arrows import cell, cell_centres, cell_means, fitted
-from gridgrad.app.colours import GREY, Colours, choose
+from gridgrad.app.pictures.arrows import cell, cell_centres, cell_means, fitted
+from gridgrad.app.pictures.colours import GREY, Colours, choose
 from gridgrad.app.field import Array, Field, FileProblem, Step, printable
-from gridgrad.app.places import borders, drawable, even, extent
+from gridgrad.app.pictures.places import borders, drawable, even, extent
 
 MOST = 2000
 """A picture shows no more samples a side than this; more would cost memory and change no pixel."""

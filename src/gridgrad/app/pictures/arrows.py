@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gridgrad.app.field import Array
+from gridgrad.app.pictures.reading import Array
 
 PER_SIDE = 22
 """About how many arrows stand along the longer side."""
