@@ -1,30 +1,17 @@
 """A field: samples together with what is known about them."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from gridgrad.errors import GridError
+from gridgrad.app.source import FileProblem as FileProblem
+from gridgrad.app.source import printable as printable
+from gridgrad.app.source import shown as shown
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Step: TypeAlias = float | Array
 """The spacing along one dim: a step, or the positions of all samples."""
-
-
-class FileProblem(GridError):
-    """A file that cannot be read, or cannot be written."""
-
-
-def shown(name: str | Path) -> str:
-    """A file name in quotes, on one line, whatever characters are in it."""
-    return repr(str(name))
-
-
-def printable(text: str) -> str:
-    """A name with spaces where it has characters that would move the cursor, or mean nothing."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 @dataclass(frozen=True)

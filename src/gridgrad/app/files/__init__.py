@@ -1,0 +1,155 @@
+"""Files in and out: which format is which, and what it needs.
+
+Every format has a module with `read(path, var, coordinate)`, which returns a Source, and, where it is
+written too, `check(template, path)` and `write(dataset, path, suffix)`. Those modules import the libraries;
+this one imports them only when a file is opened.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gridgrad.app.files.choice import chosen
+from gridgrad.app.files.faults import opening
+from gridgrad.app.source import FileProblem, Source, shown
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+SAMPLE = "sample:"
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of files, told by the end of their names."""
+
+    called: str
+    suffixes: tuple[str, ...]
+    module: str
+    """Of this package."""
+    libraries: tuple[str, ...] = ()
+    """What `extra` brings for it."""
+    extra: str = ""
+    writes: bool = True
+    tabular: bool = False
+    """It has columns, of which one may hold the positions."""
+    folder: bool = False
+
+
+FORMATS = (
+    Format("NetCDF", (".nc", ".nc4", ".cdf"), "netcdf", ("netCDF4",), "files"),
+    Format("Zarr", (".zarr",), "zarr", ("zarr",), "files", folder=True),
+    Format("NumPy", (".npy",), "npy"),
+    Format("a table", (".csv",), "csv", tabular=True),
+)
+INPUTS = tuple(suffix for each in FORMATS for suffix in each.suffixes)
+OUTPUTS = tuple(suffix for each in FORMATS if each.writes for suffix in each.suffixes)
+
+
+def open_source(
+    source: str, *, coordinate: str | None = None, var: Sequence[str] | None = None
+) -> Source:
+    """What is in a file, or a sample by name.
+
+    With `var`, the dataset has exactly these data variables, in this order, and the coordinates that belong
+    to them. `coordinate` is the column of a table with the positions.
+
+    Raises
+    ------
+    FileProblem
+        In one sentence, where there is no such file or variable, the format is unknown or lacks its library,
+        the file is broken, or has no numbers in it.
+    """
+    if source.startswith(SAMPLE):
+        kind = Format("a sample", (), "samples")
+    else:
+        kind = _format(Path(source))
+        _check_input(Path(source), kind)
+    if coordinate is not None and not kind.tabular:
+        raise FileProblem(
+            f"--coordinate names a column of a table, and {shown(source)} is none; give the positions with "
+            "--spacing."
+        )
+    path = Path(source)
+    with opening(path, kind.called):
+        module = _module(kind, path)
+        if kind.module == "samples":
+            opened: Source = module.read(source)
+        else:
+            opened = module.read(path, var=var, coordinate=coordinate)
+        return Source(**{**vars(opened), "dataset": chosen(opened.dataset, source, var)})
+
+
+def check_writable(template: "xr.Dataset", path: Path) -> None:
+    """Refuse what a format cannot hold, before it is computed.
+
+    Only names, dims, shapes and dtypes of the data variables of `template` count, not their values.
+
+    Raises
+    ------
+    FileProblem
+        In one sentence, that says what can be done.
+    """
+    kind = _format(path, writing=True)
+    _module(kind, path).check(template, path)
+
+
+def write_dataset(dataset: "xr.Dataset", path: Path, suffix: str) -> None:
+    """Write to exactly `path`, in the format of `suffix`.
+
+    Dask arrays are computed chunk by chunk, and no more than one is held.
+    """
+    kind = _format(Path(f"output{suffix}"), writing=True)
+    module = _module(kind, path)
+    module.check(dataset, path.with_suffix(suffix))
+    module.write(dataset, path, suffix)
+
+
+def encoding_for(variable: "xr.Variable", suffix: str) -> dict[str, Any]:
+    """How to write a variable in the format of `suffix`: in chunks, and compressed, as in its own format."""
+    from gridgrad.app.files import layout
+
+    return layout.encoding_for(variable, suffix)
+
+
+def _format(path: Path, *, writing: bool = False) -> Format:
+    for kind in FORMATS:
+        if path.suffix.lower() in kind.suffixes and (kind.writes or not writing):
+            return kind
+    if writing:
+        raise FileProblem(
+            f"{shown(path)} cannot be written, because the name of an output must end in one of "
+            f"{', '.join(OUTPUTS)}."
+        )
+    if not path.exists():
+        raise FileProblem(f"There is no file {shown(path)}.")
+    raise FileProblem(
+        f"{shown(path)} is of an unknown format; the name of an input must end in one of "
+        f"{', '.join(INPUTS)}."
+    )
+
+
+def _check_input(path: Path, kind: Format) -> None:
+    if not path.exists():
+        raise FileProblem(f"There is no file {shown(path)}.")
+    if path.is_dir() and not kind.folder:
+        raise FileProblem(f"{shown(path)} is a folder; give a file in it.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise FileProblem(f"{shown(path)} is empty.")
+    if kind.folder and not path.is_dir():
+        raise FileProblem(f"{shown(path)} is not a folder, as {kind.called} is.")
+
+
+def _module(kind: Format, path: Path) -> Any:
+    """The module of a format, once its libraries are there."""
+    for library in kind.libraries:
+        try:
+            import_module(library)
+        except ModuleNotFoundError as missing:
+            raise FileProblem(
+                f"{shown(path)} needs {missing.name or library}, which comes with: pip install "
+                f"'gridgrad[{kind.extra}]'."
+            ) from missing
+    return import_module(f"gridgrad.app.files.{kind.module}")

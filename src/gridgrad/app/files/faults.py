@@ -1,0 +1,60 @@
+"""Whatever a library raises at a broken file becomes one sentence that names the file."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gridgrad.app.source import FileProblem, shown
+from gridgrad.errors import GridError
+
+
+@contextmanager
+def opening(path: Path, called: str) -> Iterator[None]:
+    """While a file is opened, which is `called` NetCDF, Zarr, ..."""
+    try:
+        with warnings.catch_warnings():
+            # Libraries warn of headers that others wrote, of codecs beyond a specification, and so on:
+            # nothing that makes the numbers wrong.
+            warnings.simplefilter("ignore")
+            yield
+    except (GridError, MemoryError, ModuleNotFoundError):
+        raise
+    except OSError as fault:
+        raise FileProblem(f"{shown(path)} cannot be read: {reason(fault)}.") from fault
+    except Exception as fault:
+        # NumPy, zipfile, zlib, HDF5 and the like raise a dozen types between them.
+        if "allow_pickle" in str(fault) or "Python objects" in str(fault):
+            raise objects(path) from fault
+        raise FileProblem(f"{shown(path)} cannot be read as {called}: {reason(fault)}.") from fault
+
+
+@contextmanager
+def reading(path: str, what: str) -> Iterator[None]:
+    """While samples are read from a file that was opened.
+
+    Warnings are left alone: this happens in many threads at once, and filters are not theirs.
+    """
+    try:
+        yield
+    except (GridError, MemoryError, ModuleNotFoundError):
+        raise
+    except Exception as fault:
+        raise FileProblem(
+            f"The samples of {what!r} in {shown(path)} cannot be read: {reason(fault)}."
+        ) from fault
+
+
+def objects(path: Path) -> FileProblem:
+    """The answer to a pickle."""
+    return FileProblem(
+        f"{shown(path)} holds Python objects, which are not read because they could run code; save arrays of "
+        "numbers."
+    )
+
+
+def reason(fault: BaseException) -> str:
+    """What a fault says, on one line and without the full stop; its type where it says nothing."""
+    said = getattr(fault, "strerror", None) or str(fault)
+    text = " ".join(str(said).split())
+    return (text if len(text) <= 200 else text[:200] + "...").rstrip(". ") or type(fault).__name__

@@ -1,0 +1,101 @@
+"""NetCDF 3 and 4, by netCDF4 through xarray."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from gridgrad.app.files.blocks import writing
+from gridgrad.app.files.layout import encoding_for
+from gridgrad.app.files.lazy import guarded
+from gridgrad.app.source import FileProblem, Source, shown
+
+CLASSIC = ".cdf"
+"""The suffix under which NetCDF 3 is written."""
+_CLASSIC_DTYPES = ("int8", "int16", "int32", "float32", "float64")
+# With 64-bit offsets a variable may be this large, short of padding.
+_CLASSIC_BYTES = 2**32 - 4
+
+
+def read(path: Path, var: Sequence[str] | None, coordinate: str | None) -> Source:
+    """A NetCDF file, decoded by CF; `var` may lead into a group: `group/name`."""
+    del coordinate
+    return labelled(path, var, engine="netcdf4")
+
+
+def labelled(path: Path, var: Sequence[str] | None, **engine: Any) -> Source:
+    """What xarray's engine finds in a file, group by group."""
+    dataset, notes = opened(path, **engine)
+    return Source(guarded(dataset, path), title=path.name, path=path, notes=notes)
+
+
+def opened(path: Path, **engine: Any) -> tuple[xr.Dataset, tuple[str, ...]]:
+    """A dataset whose samples are not read, and what had to be left out of its decoding."""
+    try:
+        return xr.open_dataset(path, cache=False, chunks=None, **engine), ()
+    except ValueError as fault:
+        # "months since 1850", say, is a unit that CF has, but no length of time.
+        if "decode time" not in str(fault):
+            raise
+        dataset = xr.open_dataset(path, cache=False, chunks=None, decode_times=False, **engine)
+        return dataset, (
+            f"The times in {shown(path)} are in no unit of time and were read as numbers.",
+        )
+
+
+def check(template: xr.Dataset, path: Path) -> None:
+    """Refuse what NetCDF has no type or no name for."""
+    classic = path.suffix.lower() == CLASSIC
+    for name, variable in template.data_vars.items():
+        check_name(name, path)
+        dtype = variable.dtype
+        if dtype.kind == "c":
+            raise FileProblem(
+                f"{shown(path)} cannot hold complex numbers, such as {name}; write .zarr, .h5, .npy or .npz."
+            )
+        if dtype == np.float16:
+            raise FileProblem(
+                f"{shown(path)} cannot hold float16, such as {name}; choose float32, or write .zarr or .npy."
+            )
+        if classic and dtype.kind in "iuf" and dtype.name not in _CLASSIC_DTYPES:
+            raise FileProblem(
+                f"{shown(path)} cannot hold {dtype}, such as {name}, because that is NetCDF 3; write .nc."
+            )
+        if classic and variable.nbytes > _CLASSIC_BYTES:
+            raise FileProblem(
+                f"{shown(path)} cannot hold {name}, which has {variable.nbytes} bytes, because variables of "
+                "NetCDF 3 end at 4 GiB; write .nc."
+            )
+
+
+def check_name(name: Any, path: Path) -> None:
+    """Refuse a name that would be a path in the file."""
+    if "/" in str(name):
+        raise FileProblem(
+            f"{shown(path)} cannot hold a variable called {name!r}, because of its slash."
+        )
+
+
+def write(dataset: xr.Dataset, path: Path, suffix: str) -> None:
+    """A NetCDF 4 file, or NetCDF 3 with 64-bit offsets where the suffix says so."""
+    form: Any = "NETCDF3_64BIT" if suffix == CLASSIC else "NETCDF4"
+    dataset = encoded(dataset, suffix)
+    with writing(dataset):
+        dataset.to_netcdf(path, format=form, engine="netcdf4")
+
+
+def encoded(dataset: xr.Dataset, suffix: str) -> xr.Dataset:
+    """The dataset with the encoding that it is to be written with."""
+    result = dataset.copy()
+    result.encoding = {}
+    for name, variable in result.variables.items():
+        encoding = encoding_for(variable, suffix)
+        if suffix == CLASSIC and encoding.get("dtype") in ("int64", "uint64", "uint32"):
+            encoding["dtype"] = np.dtype("float64")
+        if name in result.coords and "_FillValue" not in encoding:
+            # Coordinates have no gaps, and by CF no mark for them.
+            encoding["_FillValue"] = None
+        variable.encoding = encoding
+    return result
