@@ -1,5 +1,6 @@
 """The dims of a picture as its axes: where the samples stand, in what, and which way is up."""
 
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +16,8 @@ from gridgrad.app.roles import Role, coordinate_of, is_pressure, role_of
 from gridgrad.app.source import printable
 from gridgrad.labelled.attributes import title
 
-_COUNTED = frozenset(("row", "column"))
+_PIXELS = frozenset(("row", "column"))
+_NUMBERED = re.compile(r"(?:.*_)?dim(\d+)")
 _METRES = frozenset(("m", "meter", "meters", "metre", "metres"))
 
 
@@ -113,16 +115,18 @@ def scale_of(array: xr.DataArray, dim: Hashable, step: int = 1, *, turning: bool
     coordinate = coordinate_of(array, dim)
     role = role_of(dim, coordinate)
     name = str(dim)
-    numbered = name in _COUNTED or (name.startswith("dim") and name[3:].isdecimal())
-    called = f"dim {name[3:]}" if numbered and name not in _COUNTED else name
+    number = _NUMBERED.fullmatch(name)
+    called = f"dim {number[1]}" if number else name
+    # Arrays are printed with their first row at the top.
+    printed = name in _PIXELS or number is not None
     kept = slice(None, None, step)
     counted = Scale(
         dim=dim,
         where=np.arange(array.sizes[dim], dtype=np.float64)[kept],
         words=called,
         role=role,
-        unit="pixels" if name in _COUNTED else "sample",
-        downward=numbered or role == "other",
+        unit="pixels" if name in _PIXELS else "sample",
+        downward=printed or role == "other",
     )
     if coordinate is None:
         return counted
@@ -147,7 +151,7 @@ def scale_of(array: xr.DataArray, dim: Hashable, step: int = 1, *, turning: bool
     if unit in _METRES and np.ptp(where) >= 5000:
         where, unit = where / 1000, "km"
     ticks: Any = {"longitude": "degrees east", "latitude": "degrees north"}.get(role, "numbers")
-    down = numbered or (
+    down = printed or (
         role == "vertical"
         and (
             coordinate.attrs.get("positive") == "down"

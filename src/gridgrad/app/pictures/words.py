@@ -39,7 +39,8 @@ def measured(words: str, unit: str) -> str:
 
 def named(array: xr.DataArray) -> str:
     """What a field is called, between bars where its magnitude is shown."""
-    words = title(array.name, array.attrs) or "value"
+    words = title(array.name, array.attrs)
+    words = "value" if words in ("", "values") else words
     return f"|{words}|" if array.dtype.kind == "c" else words
 
 
