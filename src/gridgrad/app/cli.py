@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gridgrad.app.info import info
+from gridgrad.app.plot import plot
 from gridgrad.app.telling import say, told
 from gridgrad.errors import GridError, NonMonotonicWarning
 
@@ -185,6 +187,10 @@ def gradient(
         elif not quiet and sys.stdout is not None:
             title = f"Gradient of {field.title} ({field.slope_unit})"
             print_table(title, rows, sys.stdout)
+
+
+app.command()(info)
+app.command()(plot)
 
 
 def _spacing(entries: list[str] | None, source: str) -> "tuple[list[Step] | None, list[Path]]":

@@ -122,7 +122,6 @@ def plot(
         opened = open_source(source, coordinate=coordinate, var=[*names, *components] or None)
         try:
             figure, notes = _drawn(opened, names, components, at, index, wish)
-            # Importing Matplotlib takes a while, so that happens when all else is clear.
             from gridgrad.app.pictures.sheet import save
 
             with published(target, force=force) as file:
@@ -143,12 +142,19 @@ def _drawn(
 ) -> "tuple[Figure, list[str]]":
     """The picture, and sentences about what was chosen for it."""
     from gridgrad.app import choosing
+    from gridgrad.app.suggestions import component_pairs
 
     notes = []
     if components and len(components) != 2:
         raise GridError(f"--vector must name two variables, such as u,v, but has {len(components)}.")
     if wish["kind"] in ("quiver", "streamlines") and not components:
-        components = choosing.components(opened)
+        found = component_pairs(opened.dataset)
+        if not found:
+            raise GridError(
+                f"--kind {wish['kind']} needs --vector U,V, because no two variables of {opened.title} "
+                "are known as components by their names."
+            )
+        components = list(found[0])
         notes.append(f"The vectors are ({', '.join(components)}); --vector names others.")
     if not names and not components:
         names, others = choosing.usual(opened, MOST_PANELS)

@@ -19,6 +19,7 @@ from gridgrad.app.pictures.vectors import Arrows
 from gridgrad.app.pictures.words import labelled, measured, named
 from gridgrad.app.roles import coordinate_of, roles
 from gridgrad.app.source import Source
+from gridgrad.app.suggestions import component_pairs
 from gridgrad.labelled.attributes import derivative_name, title
 
 MOST_PANELS = 9
@@ -196,10 +197,22 @@ def _several(
     down_dim, right_dim = down_and_right(first, (first.dims[0], first.dims[1]))
     by = strides({dim: first.sizes[dim] for dim in (down_dim, right_dim)}, 1000)
     down, right = (scale_of(first, dim, by[dim]) for dim in (down_dim, right_dim))
-    panels = []
-    for k, each in enumerate(shown):
+    panels, rest, looks = [], shown, [source.look] * len(fields)
+    vector = _vector(fields, results)
+    if vector is not None:
+        u, v = (read(_at(each, where).transpose(down_dim, right_dim), by) for each in vector)
+        unit = str(vector[0].attrs.get("units", ""))
+        words, speed = f"magnitude of ({vector[0].name}, {vector[1].name})", np.hypot(u, v)
+        panels.append(
+            Panel(
+                speed, down, right, choose(speed), measured(words, unit), title=words,
+                over=Arrows(v, u, unit),
+            )  # fmt: skip
+        )
+        rest, looks = shown[2:], []
+    for k, each in enumerate(rest):
         values = read(each.transpose(down_dim, right_dim), by)
-        look = source.look if k < len(fields) else "plain"
+        look = looks[k] if k < len(looks) else "plain"
         panels.append(
             Panel(
                 values, down, right, choose(values, look), labelled(each),
@@ -207,6 +220,19 @@ def _several(
             )  # fmt: skip
         )
     return draw_maps(panels, heading)
+
+
+def _vector(
+    fields: Sequence[xr.DataArray], results: xr.Dataset
+) -> tuple[xr.DataArray, xr.DataArray] | None:
+    """The two components of one vector, the one to the right first, if that is what the fields are."""
+    if len(fields) != 2 or any(_parts(each, results) for each in fields):
+        return None
+    one, other = fields
+    if set(one.dims) != set(other.dims) or "c" in (one.dtype.kind, other.dtype.kind):
+        return None
+    named_ = component_pairs(xr.Dataset({each.name: each.variable for each in fields}))
+    return (other, one) if named_ == [(other.name, one.name)] else (one, other)
 
 
 def _shown(
