@@ -21,7 +21,10 @@ def labelled(values: Any, name: str = "values", **coords: Any) -> xr.DataArray:
     known = {dim: where for dim, where in coords.items() if where is not None}
     found = xr.DataArray(values, dims=dims, name=name)
     return found.assign_coords(
-        {dim: where if isinstance(where, xr.DataArray) else (dim, where) for dim, where in known.items()}
+        {
+            dim: where if isinstance(where, xr.DataArray) else (dim, where)
+            for dim, where in known.items()
+        }
     )
 
 

@@ -62,8 +62,10 @@ class TestPositions:
         assert found.step == pytest.approx(step, abs=4 * slack, rel=1e-6)
 
     @given(
-        n=st.integers(8, 200), drop=st.sets(st.integers(1, 6), min_size=1, max_size=2), sign=st.sampled_from([1, -1])
-    )  # fmt: skip
+        n=st.integers(8, 200),
+        drop=st.sets(st.integers(1, 6), min_size=1, max_size=2),
+        sign=st.sampled_from([1, -1]),
+    )
     def test_gaps_are_counted(self, n: int, drop: set[int], sign: int) -> None:
         values = np.delete(sign * 0.1 * np.arange(n + 4), list(drop))
         found = describe(values)
@@ -90,7 +92,9 @@ class TestPositions:
         assert (found.gaps[0].after, found.gaps[0].before) == ("2024-04-01", "2024-06-01")
 
     def test_calendars_of_models(self) -> None:
-        times = xr.date_range("2001-01-30", periods=24, freq="MS", calendar="noleap", use_cftime=True)
+        times = xr.date_range(
+            "2001-01-30", periods=24, freq="MS", calendar="noleap", use_cftime=True
+        )
         assert describe(times.values).spacing == "1 month"
         daily = xr.date_range("2001-01-30", periods=60, calendar="360_day", use_cftime=True)
         assert describe(np.delete(daily.values, 5)).missing == 1
@@ -136,7 +140,10 @@ class TestSurvey:
             "--boundary longitude=periodic"
         ) in commands
         assert "gridgrad derivative f.nc OUT.nc --var u --dim time" in commands
-        assert any(each.startswith("gridgrad curl f.nc OUT.nc --var u,v --dim longitude,latitude") for each in commands)
+        assert any(
+            each.startswith("gridgrad curl f.nc OUT.nc --var u,v --dim longitude,latitude")
+            for each in commands
+        )
         assert found.suggestions[0].also == ("v",)
 
     def test_no_samples_are_read(self) -> None:
@@ -159,13 +166,21 @@ class TestSurvey:
         values = np.ones((3, 4))
         dataset = xr.Dataset(
             {"t": (("y", "x"), values)},
-            {"y": [0.0, 1, 1], "x": [0.0, 1, 2, 3], "lat": (("y", "x"), values), "lon": (("y", "x"), values)},
+            {
+                "y": [0.0, 1, 1],
+                "x": [0.0, 1, 2, 3],
+                "lat": (("y", "x"), values),
+                "lon": (("y", "x"), values),
+            },
         )
         found = surveyed(dataset)
         assert (
-            "y stands twice at 1 (samples 1 and 2): no derivative is taken along y." in found.sentences
+            "y stands twice at 1 (samples 1 and 2): no derivative is taken along y."
+            in found.sentences
         )
-        assert any(each.startswith("lat and lon are two-dimensional (y, x)") for each in found.sentences)
+        assert any(
+            each.startswith("lat and lon are two-dimensional (y, x)") for each in found.sentences
+        )
         assert [each.command.split(" --dim ")[-1] for each in found.suggestions] == ["x"]
 
     def test_dims_without_coordinates(self) -> None:
@@ -174,7 +189,9 @@ class TestSurvey:
         assert "give its step" in surveyed(dataset).sentences[0]
         counted = surveyed(dataset, counts_samples=True)
         assert counted.sentences == []
-        assert "gridgrad gradient f.nc OUT.nc --var t" in [each.command for each in counted.suggestions]
+        assert "gridgrad gradient f.nc OUT.nc --var t" in [
+            each.command for each in counted.suggestions
+        ]
 
     def test_names_with_spaces_are_quoted(self) -> None:
         dataset = xr.Dataset({"a b": ("x", np.ones(3))}, {"x": [0.0, 1, 3]})
@@ -186,7 +203,11 @@ class TestSurvey:
             return component_pairs(
                 xr.Dataset(
                     {
-                        name: (("y", "x"), np.ones((2, 2)), {"standard_name": standard} if standard else {})
+                        name: (
+                            ("y", "x"),
+                            np.ones((2, 2)),
+                            {"standard_name": standard} if standard else {},
+                        )
                         for name, standard in names.items()
                     }
                 )
@@ -261,7 +282,9 @@ class TestTheCommand:
 
     def test_the_examples_of_the_help_work_as_printed(self) -> None:
         text = CliRunner().invoke(app, ["info", "--help"]).stdout
-        examples = [line.split()[1:] for line in text.splitlines() if line.startswith("    gridgrad ")]
+        examples = [
+            line.split()[1:] for line in text.splitlines() if line.startswith("    gridgrad ")
+        ]
         assert len(examples) == 2
         for words in examples:
             assert CliRunner().invoke(app, words).exit_code == 0

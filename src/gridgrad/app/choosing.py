@@ -185,4 +185,3 @@ def shown_dims(array: xr.DataArray, n: int, apart: Sequence[Hashable] = ()) -> l
         rest.sort(key=lambda dim: long[dim] == "time")
         kept += rest[: n - len(kept)]
     return [dim for dim in array.dims if dim in kept]
-

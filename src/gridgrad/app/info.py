@@ -26,7 +26,8 @@ def info(
     values: Annotated[
         bool,
         typer.Option(
-            "--values", help="Read the samples, too: count those that are missing, and tell their range."
+            "--values",
+            help="Read the samples, too: count those that are missing, and tell their range.",
         ),
     ] = False,
     coordinate: Annotated[
@@ -66,7 +67,9 @@ def info(
         for sentence in [] if quiet else opened.notes:
             say(sentence)
         if json:
-            print(texts.dumps({"input": source, **found.as_json(counts)}, indent=2, allow_nan=False))
+            print(
+                texts.dumps({"input": source, **found.as_json(counts)}, indent=2, allow_nan=False)
+            )
         elif sys.stdout is not None:
             _print(found, counts)
 

@@ -13,9 +13,9 @@ from matplotlib.colors import LightSource
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from gridgrad.app.field import Array, Field, FileProblem, Step, printable
 from gridgrad.app.pictures.arrows import cell, cell_centres, cell_means, fitted
 from gridgrad.app.pictures.colours import GREY, Colours, choose
-from gridgrad.app.field import Array, Field, FileProblem, Step, printable
 from gridgrad.app.pictures.places import borders, drawable, even, extent
 
 MOST = 2000

@@ -59,7 +59,9 @@ def plot(
     ] = None,
     kind: Annotated[
         str,
-        typer.Option(metavar="KIND", help=f"One of {', '.join(KINDS)}. Default: what the dims suggest."),
+        typer.Option(
+            metavar="KIND", help=f"One of {', '.join(KINDS)}. Default: what the dims suggest."
+        ),
     ] = "auto",
     vector: Annotated[
         str | None,
@@ -146,7 +148,9 @@ def _drawn(
 
     notes = []
     if components and len(components) != 2:
-        raise GridError(f"--vector must name two variables, such as u,v, but has {len(components)}.")
+        raise GridError(
+            f"--vector must name two variables, such as u,v, but has {len(components)}."
+        )
     if wish["kind"] in ("quiver", "streamlines") and not components:
         found = component_pairs(opened.dataset)
         if not found:
@@ -161,7 +165,9 @@ def _drawn(
         if others:
             notes.append(f"Shown is {', '.join(names)}; --var draws others: {', '.join(others)}.")
     if len(names) > MOST_PANELS:
-        raise GridError(f"--var draws up to {MOST_PANELS} variables on a sheet, but has {len(names)}.")
+        raise GridError(
+            f"--var draws up to {MOST_PANELS} variables on a sheet, but has {len(names)}."
+        )
     arrays = [choosing.variable(opened, name) for name in names]
     both = [choosing.variable(opened, name, "--vector") for name in components]
     places = choosing.places(

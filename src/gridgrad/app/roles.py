@@ -4,7 +4,6 @@ import re
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
-import numpy as np
 import xarray as xr
 
 from gridgrad.labelled.attributes import is_longitude

@@ -71,7 +71,9 @@ def suggest(
             command = _command(dataset, operator, file, [first], dims, around)
             found.append(Suggestion(what, command, also))
     for u, v in component_pairs(dataset):
-        pair = horizontal({dim: role for dim, role in fit.get(u, {}).items() if dim in fit.get(v, {})})
+        pair = horizontal(
+            {dim: role for dim, role in fit.get(u, {}).items() if dim in fit.get(v, {})}
+        )
         if pair is None:
             continue
         dims = [pair[1], pair[0]]  # the first component points along x

@@ -126,7 +126,11 @@ def _dim(dataset: xr.Dataset, dim: Hashable) -> Dim:
         turn = abs(found.step) * found.n
         around = abs(turn - 360) < 0.01 * abs(found.step)
         closed = abs(turn - 360 - abs(found.step)) < 0.01 * abs(found.step)
-    calendar = values.flat[0].calendar if values.dtype.kind == "O" and values.size and role == "time" else None
+    calendar = (
+        values.flat[0].calendar
+        if values.dtype.kind == "O" and values.size and role == "time"
+        else None
+    )
     return Dim(
         str(dim), dataset.sizes[dim], role, str(coordinate.name),
         f"dates ({calendar})" if calendar else str(coordinate.dtype),
@@ -261,4 +265,3 @@ def _pieces(variable: xr.Variable, most: int) -> Iterable[xr.Variable]:
     rows = max(1, most * n // variable.nbytes)
     for start in range(0, n, rows):
         yield from _pieces(variable.isel({dim: slice(start, start + rows)}), most)
-

@@ -13,7 +13,7 @@ from gridgrad.app.pictures.colours import choose
 from gridgrad.app.pictures.curves import COLOURS, Curve, draw_curves
 from gridgrad.app.pictures.maps import draw_maps
 from gridgrad.app.pictures.panels import Panel
-from gridgrad.app.pictures.reading import Array, MOST, read, strides
+from gridgrad.app.pictures.reading import MOST, Array, read, strides
 from gridgrad.app.pictures.scales import Scale, down_and_right, scale_of
 from gridgrad.app.pictures.sheet import Size, styled
 from gridgrad.app.pictures.slices import Sliced, draw_slices, middle_slices
@@ -93,7 +93,7 @@ def draw_fields(
         raise GridError(
             f"--kind {kind} shows {DIMS[kind]} dims, but {first.name!r} has only {listed(kept)} here."
         )
-    sheet = Sheet(source, wish, {dim: n for dim, n in places.items()})
+    sheet = Sheet(source, wish, dict(places.items()))
     for dim in rest.dims:
         if dim in kept or dim == apart:
             continue
@@ -195,9 +195,7 @@ def _lines(
     return draw_curves(curves, sheet.title(arrays[0]), size=sheet.wish.size)
 
 
-def _slices(
-    sheet: Sheet, arrays: Sequence[xr.DataArray], kept: Sequence[Hashable]
-) -> Figure:
+def _slices(sheet: Sheet, arrays: Sequence[xr.DataArray], kept: Sequence[Hashable]) -> Figure:
     wish, fields = sheet.wish, []
     for array in arrays:
         here = sheet.at(array, sheet.places).transpose(*kept)

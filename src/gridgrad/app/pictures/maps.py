@@ -38,7 +38,7 @@ def draw_maps(
     for place in places[len(panels) :]:
         place.remove()
     if one_bar:
-        shown = [place for place in places[: len(panels)]]
+        shown = list(places[: len(panels)])
         bar(figure, shown, first.colours, first.label, (inches[0], inches[1] * rows / len(shown)))
     headed(figure, title)
     return figure

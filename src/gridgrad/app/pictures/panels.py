@@ -49,7 +49,12 @@ class Panel:
         """Colour the samples at their positions."""
         paint(axes, self)
         if self.title:
-            say(axes.set_title, folded(self.title, max(16, int(inches[0] * 9.5))), loc="left", fontsize=11)
+            say(
+                axes.set_title,
+                folded(self.title, max(16, int(inches[0] * 9.5))),
+                loc="left",
+                fontsize=11,
+            )
         if self.over is not None:
             self.over.draw(axes, self, inches)
 

@@ -12,7 +12,7 @@ from gridgrad.app.pictures.curves import COLOURS, Curve, draw_curves
 from gridgrad.app.pictures.maps import draw_maps
 from gridgrad.app.pictures.panels import Overlay, Panel
 from gridgrad.app.pictures.reading import Array, read, strides
-from gridgrad.app.pictures.scales import Scale, down_and_right, scale_of
+from gridgrad.app.pictures.scales import down_and_right, scale_of
 from gridgrad.app.pictures.sheet import styled
 from gridgrad.app.pictures.slices import Sliced, draw_slices, middle_slices
 from gridgrad.app.pictures.vectors import Arrows
@@ -205,9 +205,14 @@ def _several(
         words, speed = f"magnitude of ({vector[0].name}, {vector[1].name})", np.hypot(u, v)
         panels.append(
             Panel(
-                speed, down, right, choose(speed), measured(words, unit), title=words,
+                speed,
+                down,
+                right,
+                choose(speed),
+                measured(words, unit),
+                title=words,
                 over=Arrows(v, u, unit),
-            )  # fmt: skip
+            )
         )
         rest, looks = shown[2:], []
     for k, each in enumerate(rest):
@@ -215,9 +220,14 @@ def _several(
         look = looks[k] if k < len(looks) else "plain"
         panels.append(
             Panel(
-                values, down, right, choose(values, look), labelled(each),
-                title=str(each.name or "field"), shade=look == "terrain",
-            )  # fmt: skip
+                values,
+                down,
+                right,
+                choose(values, look),
+                labelled(each),
+                title=str(each.name or "field"),
+                shade=look == "terrain",
+            )
         )
     return draw_maps(panels, heading)
 

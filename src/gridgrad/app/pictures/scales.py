@@ -158,7 +158,9 @@ def scale_of(array: xr.DataArray, dim: Hashable, step: int = 1, *, turning: bool
             or (is_pressure(coordinate.attrs) and coordinate.attrs.get("positive") != "up")
         )
     )
-    return Scale(dim, where[kept], words, role, "degree" if ticks != "numbers" else unit, ticks, down)
+    return Scale(
+        dim, where[kept], words, role, "degree" if ticks != "numbers" else unit, ticks, down
+    )
 
 
 def _of_calendar(counted: Scale, words: str, values: Array) -> Scale:

@@ -64,4 +64,3 @@ def draw_slices(
 def _others(array: xr.DataArray, dim: object) -> tuple[object, object]:
     first, second = (other for other in array.dims if other != dim)
     return first, second
-

@@ -56,7 +56,13 @@ class Arrows:
         self._key(axes, arrows, usual, sizes, bool(panel.title), inches)
 
     def _key(
-        self, axes: Axes, arrows: Quiver, usual: float, sizes: tuple[int, int], titled: bool, inches: Size
+        self,
+        axes: Axes,
+        arrows: Quiver,
+        usual: float,
+        sizes: tuple[int, int],
+        titled: bool,
+        inches: Size,
     ) -> None:
         """What an arrow of the usual length means, above the right end of the panel."""
         width, height = inches

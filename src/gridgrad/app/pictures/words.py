@@ -10,7 +10,9 @@ from gridgrad.labelled.attributes import title
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # A number is a power after **, ^ or a sign, or alone after a unit that is never written with one.
-_POWER = re.compile(r"(?<=[A-Za-z])(?<!\de)(?:(?:\*\*|\^)([+-]?\d+)|(-\d+)(?![\d.])|(?<=\bm|\bs)([23])\b)")
+_POWER = re.compile(
+    r"(?<=[A-Za-z])(?<!\de)(?:(?:\*\*|\^)([+-]?\d+)|(-\d+)(?![\d.])|(?<=\bm|\bs)([23])\b)"
+)
 
 
 def unit_text(unit: str) -> str:
