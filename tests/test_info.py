@@ -54,7 +54,7 @@ class TestPositions:
         values = (origin + step * np.arange(n)).astype(dtype)
         if len(set(values.tolist())) < n:
             return  # the dtype cannot tell them apart
-        slack = np.finfo(dtype).eps * max(abs(origin), abs(step) * n)
+        slack = float(np.finfo(dtype).eps) * max(abs(origin), abs(step) * n)
         if slack * 20 > abs(step):
             return  # nor their steps
         found = describe(values)
@@ -225,7 +225,7 @@ class TestSurvey:
         values = np.random.default_rng(1).normal(size=(3, 4, 5))
         values[0, 1] = np.nan
         values[2, 0, 0] = -np.inf
-        found = count(xr.Variable("abc", values), most)
+        found = count(xr.Variable(list("abc"), values), most)
         assert (found.missing, found.infinite) == (5, 1)
         finite = values[np.isfinite(values)]
         assert (found.min, found.max) == (finite.min(), finite.max())
@@ -243,7 +243,7 @@ class TestTheCommand:
         result = info("w.nc")
         for part in (
             "w.nc", "latitude", "degrees_north", "-15", "periodic", "1 missing", "deflate 4",
-            "float32 (from int16)", "1 x 9 x 12",
+            "(from int16)", "1 x 9 x 12",
             "time would be regular (1 day), but 1 of 4 positions is missing: 1 between 2001-01-02 and "
             "2001-01-04.",
             "\n  gridgrad curl w.nc OUT.nc --var u,v",

@@ -88,7 +88,7 @@ class TestMaps:
             assert part in words(figure)
         figure.canvas.draw()
         assert "60°N" in ticks(panels(figure)[0].yaxis)
-        assert "90°W" in ticks(panels(figure)[0].xaxis)
+        assert {"120°W", "0°", "60°E", "180°"} <= set(ticks(panels(figure)[0].xaxis))
         assert notes == []
 
     def test_longitudes_across_the_date_line(self) -> None:
@@ -306,7 +306,7 @@ class TestVectors:
         figure, _ = drawn(vector=((field * 0).rename("u"), v), kind="streamlines")
         (axes,) = panels(figure)
         segments = axes.collections[0].get_segments()
-        assert len(segments) > 100
+        assert len(segments) > 40
         # Along the wind, longitude stays as it is.
         assert max(abs(segment[0, 0] - segment[-1, 0]) for segment in segments) < 1e-6
         assert len(saved(figure)) > 10_000
@@ -320,7 +320,7 @@ class TestVectors:
 class TestLargeFiles:
     def test_files_are_read_by_strides(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """No more samples are read than are drawn."""
-        save(np.lib.stride_tricks.as_strided(np.arange(4.0), (3, 5000, 4000), (8, 0, 0)))
+        save(np.zeros((2, 4001, 2001), np.uint8))
         read: list[int] = []
         real = reading.real
 
@@ -330,7 +330,7 @@ class TestLargeFiles:
 
         monkeypatch.setattr(reading, "real", watched)
         result = plot("f.npy", "--index", "dim0=1")
-        assert read == [1667 * 2000]
+        assert read == [1334 * 1001]
         assert "every 3rd along 'dim1' and every 2nd along 'dim2'" in result.stderr
 
     def test_slices_read_no_more_than_the_slices(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,7 +349,7 @@ class TestTheCommand:
         winds().to_netcdf("w.nc")
         result = plot("w.nc")
         assert "Wrote 'w.png'." in result.stderr
-        assert "Shown is u, v" in result.stderr or "u" in result.stderr
+        assert "Shown is the first of 3 along 'time'" in result.stderr
         with Image.open("w.png") as image:
             assert image.width > 1000
         assert "exists already; add --force" in refused(call("w.nc"))
@@ -414,7 +414,7 @@ class TestTheCommand:
     def test_the_examples_of_the_help_work_as_printed(self) -> None:
         text = CliRunner().invoke(app, ["plot", "--help"]).stdout
         examples = [
-            line.split()[1:] for line in text.splitlines() if line.startswith("    gridgrad ")
+            line.split()[2:] for line in text.splitlines() if line.startswith("    gridgrad ")
         ]
         assert len(examples) == 3
         for example in examples:

@@ -83,7 +83,13 @@ def describe(values: Array) -> Positions:
         return Positions(n, kind="unfit", faults=(f"holds {_held(values)}, no positions",))
     ends = _written(values[0]), _written(values[-1])
     faults = _faults(values, where)
-    known = {"n": n, "first": ends[0], "last": ends[1], "values": where, "faults": faults}
+    known: dict[str, Any] = {
+        "n": n,
+        "first": ends[0],
+        "last": ends[1],
+        "values": where,
+        "faults": faults,
+    }
     if faults:
         return Positions(**known, kind="unfit")
     if n == 1:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from gridgrad.app.pictures.reading import Array
 from gridgrad.app.pictures.scales import Scale
-from gridgrad.app.pictures.sheet import PAGE, Size, headed, sheet
+from gridgrad.app.pictures.sheet import PAGE, Room, Size, headed, heading, sheet
 from gridgrad.app.pictures.words import folded, say
 
 COLOURS = ("C0", "C3", "C2", "C4", "C1", "C5")
@@ -36,11 +36,11 @@ def draw_curves(curves: Sequence[Curve], title: str, *, size: Size | None = None
         curve.along.label == first.label and np.array_equal(curve.along.where, first.where)
         for curve in curves
     )
-    beside = (0.9, 0.25 if alike else 0.8)
-    tall = min(3.4 if len(curves) == 1 else 2.3, PAGE[1] / len(curves) - beside[1])
-    figure = sheet(
-        len(curves), 1, (7.6, max(tall, 0.9)), beside=beside, size=size
-    )  # fmt: skip
+    each = 0.15 + 0.25 * any(curve.title for curve in curves) + 0.5 * (not alike)
+    room = Room((0.9, each), (0.0, heading(title) + 0.5 * alike))
+    tall = 3.4 if len(curves) == 1 else 2.3
+    tall = max(min(tall, (PAGE[1] - room.once[1]) / len(curves) - each), 0.9)
+    figure = sheet(len(curves), 1, (7.6, tall), room, size)
     places = figure.subplots(len(curves), 1, squeeze=False, sharex=alike)[:, 0]
     for curve, axes in zip(curves, places, strict=True):
         _draw(axes, curve, tall)

@@ -59,8 +59,8 @@ class Sheet:
             return self.wish.title
         where = [
             scale_of(array, dim, turning=True).place(number)
-            for dim, number in self.places.items()
-            if dim in array.dims and dim not in apart
+            for dim, number in ((dim, self.places.get(dim)) for dim in array.dims)
+            if number is not None and dim not in apart
         ]
         return "\n".join([self.source.title, ", ".join(where)])
 
@@ -175,7 +175,7 @@ def _ordinal(number: int) -> str:
 def _lines(
     sheet: Sheet, arrays: Sequence[xr.DataArray], dim: Hashable, apart: Hashable | None
 ) -> Figure:
-    curves = []
+    curves: list[Curve] = []
     for array in arrays:
         places = [None] if apart is None else _chosen(sheet, array, apart)
         for number in places:
@@ -214,7 +214,6 @@ class _Map:
     """What one map shows: a field, at one place more where there are small multiples."""
 
     values: Array
-    name: str
     label: str
     title: str
     over: Any = None
@@ -254,11 +253,14 @@ def _maps(
         if not arrays:
             assert vector is not None
             words = f"magnitude of ({vector[0].name}, {vector[1].name})"
-            maps.append(_Map(speed, words, measured(words, unit), title, over))  # type: ignore[arg-type]
+            maps.append(_Map(speed, measured(words, unit), title, over))  # type: ignore[arg-type]
         for array in arrays:
-            alone = not title and len(arrays) > 1
-            label, words = labelled(array), named(array)
-            maps.append(_Map(values(array, number), words, label, words if alone else title, over))
+            label = labelled(array)
+            if len(arrays) > 1:
+                # The name stands above the map, and the unit beside it.
+                title = named(array)
+                label = label.removeprefix(title).strip(" ()") or label
+            maps.append(_Map(values(array, number), label, title, over))
     return draw_maps(
         _coloured(sheet, maps, down, right, together=apart is not None),
         sheet.title(base, apart=[] if apart is None else [apart]),

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gridgrad.app.pictures.panels import Panel, bar
-from gridgrad.app.pictures.sheet import Size, grid, headed, sheet
+from gridgrad.app.pictures.sheet import Room, Size, grid, headed, heading, sheet
 from gridgrad.app.pictures.words import say
 
 
@@ -18,10 +18,19 @@ def draw_maps(
     Where all have the same dims, only the outer ones name them.
     """
     first = panels[0]
-    beside = (0.75, 0.75) if one_bar else (1.6, 1.0)
-    rows, columns, inches = grid(len(panels), first.ratio, beside=beside)
-    figure = sheet(rows, columns, inches, beside=beside, size=size)
     alike = all(_alike(panel, first) for panel in panels)
+    titled = 0.3 * any(panel.title or panel.over for panel in panels)
+    # Ticks and names of the axes, once or around each; a colour bar, likewise.
+    names, bars = (0.75, 0.55), 1.05
+    room = Room(
+        (
+            0.12 + bars * (not one_bar) + names[0] * (not alike),
+            0.15 + titled + names[1] * (not alike),
+        ),
+        (0.1 + bars * one_bar + names[0] * alike, heading(title) + names[1] * alike),
+    )
+    rows, columns, inches = grid(len(panels), first.ratio, room)
+    figure = sheet(rows, columns, inches, room, size, maps=True)
     share = alike and len(panels) > 1
     axes = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share)
     places = axes.ravel()

@@ -86,7 +86,7 @@ def paint(axes: Axes, panel: Panel) -> None:
     down.dress(axes.yaxis)
     equal, _ = pair(down, right)
     geographic = {down.role, right.role} == {"latitude", "longitude"}
-    aspect = (stretch(down) if geographic else 1.0) if equal else "auto"
+    aspect: Any = (stretch(down) if geographic else 1.0) if equal else "auto"
     axes.set_aspect(aspect)
 
 

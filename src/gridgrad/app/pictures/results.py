@@ -17,7 +17,7 @@ from gridgrad.app.pictures.sheet import styled
 from gridgrad.app.pictures.slices import Sliced, draw_slices, middle_slices
 from gridgrad.app.pictures.vectors import Arrows
 from gridgrad.app.pictures.words import labelled, measured, named
-from gridgrad.app.roles import coordinate_of, roles
+from gridgrad.app.roles import coordinate_of, role_of, roles
 from gridgrad.app.source import Source
 from gridgrad.app.suggestions import component_pairs
 from gridgrad.labelled.attributes import derivative_name, title
@@ -60,7 +60,7 @@ class _Pair:
     def __init__(
         self, source: Source, field: xr.DataArray, parts: dict[Hashable, xr.DataArray]
     ) -> None:
-        self.source, self.parts = source, parts
+        self.source, self.whole = source, field
         self.complex = field.dtype.kind == "c"
         self.field, self.where = _shown(field, list(parts))
         self.parts = {dim: _at(part, self.where) for dim, part in parts.items()}
@@ -69,7 +69,7 @@ class _Pair:
         self.title = _title(source, field, self.where)
 
     def draw(self) -> Figure:
-        together = len(set(self.units.values())) == 1
+        together = len({str(part.attrs.get("units", "")) for part in self.parts.values()}) == 1
         if self.field.ndim == 1:
             return self._curves()
         if not together:
@@ -82,11 +82,16 @@ class _Pair:
     @property
     def _label(self) -> str:
         """What the slope is called; with its unit, in parentheses."""
-        unit = next(iter(self.units.values()))
         if len(self.parts) > 1 or self.complex:
-            return measured("slope magnitude", unit)
-        (dim,) = self.parts
-        return measured(f"slope along {scale_of(self.field, dim, turning=True).words}", unit)
+            return measured("slope magnitude", self._unit)
+        unit, (dim,) = self._unit, self.parts
+        return measured(f"slope along {scale_of(self.whole, dim, turning=True).words}", unit)
+
+    @property
+    def _unit(self) -> str:
+        """That of all the slopes; positions whose units are not known may be in several."""
+        units = list(dict.fromkeys(self.units.values()))
+        return units[0] if len(units) == 1 else f"{units[0].partition(' of ')[0]} of position"
 
     @property
     def _look(self) -> str:
@@ -98,12 +103,12 @@ class _Pair:
         along = scale_of(self.field, dim, by[dim], turning=True)
         ratio = f"d {title(self.field.name, self.field.attrs) or 'value'} / d {along.words}"
         ratio = f"|{ratio}|" if self.complex else ratio
-        # The unit on a line of its own, where the name is folded anyhow.
-        unit = next(iter(self.units.values()))
         return draw_curves(
             [
                 Curve(read(self.field, by), along, labelled(self.field)),
-                Curve(read(part, by), along, measured(ratio, unit), zero=True, colour=COLOURS[1]),
+                Curve(
+                    read(part, by), along, measured(ratio, self._unit), zero=True, colour=COLOURS[1]
+                ),
             ],
             self.title,
         )
@@ -120,7 +125,7 @@ class _Pair:
         look = self.source.look
         if set(pair) <= set(slopes) and not self.complex:
             over = Arrows(
-                slopes[pair[0]], slopes[pair[1]], next(iter(self.units.values())), "uphill",
+                slopes[pair[0]], slopes[pair[1]], self._unit, "uphill",
                 slopes=True, light=look == "image",
             )  # fmt: skip
         name = named(self.field)
@@ -164,6 +169,8 @@ def _slope_unit(field: xr.DataArray, part: xr.DataArray, dim: Hashable) -> str:
         return f"{of}/{below.attrs.get('units', of)}"
     if below is None:
         return f"{of} per sample".strip()
+    if role_of(dim, below) == "time":
+        return f"{of} per s".strip()
     return f"{of} per unit of {below.name}".strip()
 
 
@@ -225,7 +232,7 @@ def _several(
                 right,
                 choose(values, look),
                 labelled(each),
-                title=str(each.name or "field"),
+                title="field" if each.name in (None, "values") else str(each.name),
                 shade=look == "terrain",
             )
         )
@@ -259,7 +266,7 @@ def _shown(
 
 
 def _at(array: xr.DataArray, where: Mapping[Hashable, int]) -> xr.DataArray:
-    return array.isel(where, drop=True)  # type: ignore[arg-type]  # dims may be any hashable
+    return array.isel(where, drop=True)
 
 
 def _title(source: Source, field: xr.DataArray, where: Mapping[Hashable, int]) -> str:

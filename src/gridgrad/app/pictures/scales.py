@@ -18,6 +18,7 @@ from gridgrad.labelled.attributes import title
 
 _PIXELS = frozenset(("row", "column"))
 _NUMBERED = re.compile(r"(?:.*_)?dim(\d+)")
+_COUNTS = ("sample", "pixels")
 _METRES = frozenset(("m", "meter", "meters", "metre", "metres"))
 
 
@@ -50,11 +51,11 @@ class Scale:
         elif self.ticks == "calendar":
             text = self._calendar_date(where)
         elif self.ticks != "numbers":
-            text = (longitude if self.ticks == "degrees east" else latitude)(where)
+            text = (longitude if self.ticks == "degrees east" else latitude)(round(where, 2))
         else:
-            unit = "" if self.unit in ("sample", "pixels", "1") else unit_text(self.unit)
-            text = f"{where:.6g} {unit}".rstrip()
-        return printable(f"{self.words} = {text}")
+            unit = "" if self.unit in (*_COUNTS, "1") else unit_text(self.unit)
+            text = f"{where:.4g} {unit}" if abs(where) < 1e4 else f"{where:.6g} {unit}"
+        return printable(f"{self.words} = {text.rstrip()}")
 
     def dress(self, axis: Any) -> None:
         """Write the ticks of Matplotlib's axis as these positions are written."""
@@ -67,11 +68,14 @@ class Scale:
             axis.set_major_formatter(ticker.FuncFormatter(self._calendar_date))
         elif self.ticks != "numbers":
             # Of 360 degrees, thirds and sixths are rounder than fifths.
-            wide = float(np.ptp(self.where)) > 20 if len(self.where) else False
-            steps = [1, 1.5, 3, 4.5, 6, 9, 10] if wide else [1, 2, 5, 10]
-            axis.set_major_locator(ticker.MaxNLocator(7, steps=steps))
+            steps = [1, 1.5, 3, 6, 9, 10] if float(np.ptp(self.where)) > 100 else [1, 2, 5, 10]
+            axis.set_major_locator(ticker.MaxNLocator("auto", steps=steps))
             write = longitude if self.ticks == "degrees east" else latitude
             axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: write(value)))
+        elif len(self.where) == 1:
+            axis.set_major_locator(ticker.FixedLocator(self.where))
+        elif self.unit in _COUNTS:
+            axis.set_major_locator(ticker.MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 
     def _calendar_date(self, value: float, _: Any = None) -> str:
         import cftime
@@ -131,6 +135,7 @@ def scale_of(array: xr.DataArray, dim: Hashable, step: int = 1, *, turning: bool
     if coordinate is None:
         return counted
     words, values = title(coordinate.name, coordinate.attrs), coordinate.variable.values
+    words = called if words == name else words
     if role == "time" and values.dtype.kind == "O":
         return _of_calendar(counted, words, values[kept])
     if values.dtype.kind == "M":
@@ -196,7 +201,10 @@ def pair(first: Scale, second: Scale) -> tuple[bool, float]:
         return 0.1 <= ratio <= 5, ratio if 0.1 <= ratio <= 5 else 0.6
     ratio = tall / wide
     equal = first.unit == second.unit and first.ticks == second.ticks and 0.2 <= ratio <= 5
-    return equal, ratio if equal else 0.75
+    if equal:
+        return True, ratio
+    # A single row needs no height, and a single column no width.
+    return False, 0.2 if len(first.where) == 1 else 3.0 if len(second.where) == 1 else 0.75
 
 
 def stretch(latitudes: Scale) -> float:

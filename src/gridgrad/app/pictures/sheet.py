@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import matplotlib
@@ -19,7 +21,7 @@ PAGE = (13.0, 8.6)
 Size = tuple[float, float]
 
 
-def styled() -> "matplotlib.rc_context":  # type: ignore[valid-type]
+def styled() -> AbstractContextManager[None]:
     """Matplotlib's own style. The user's stays outside: some settings (LaTeX, say) need programs that
     are not here."""
     return matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "agg"})
@@ -35,16 +37,24 @@ def save(figure: Figure, file: BinaryIO, suffix: str) -> None:
         figure.savefig(file, format=suffix.removeprefix("."), dpi=150, metadata=dates)
 
 
-def grid(n: int, ratio: float, *, beside: Size = (1.45, 1.0)) -> tuple[int, int, Size]:
+@dataclass(frozen=True)
+class Room:
+    """In inches, what is needed around each panel, and once around all of them."""
+
+    each: Size
+    once: Size
+
+
+def grid(n: int, ratio: float, room: Room) -> tuple[int, int, Size]:
     """Rows, columns and the inches of a panel, for `n` panels of height / width `ratio`.
 
-    The columns are those that make panels largest on the page. `beside` is what each needs around it.
+    The columns are those that make panels largest on the page.
     """
     best = (0.0, 1, 1, (1.0, 1.0))
     for columns in range(1, n + 1):
         rows = -(-n // columns)
-        wide = PAGE[0] / columns - beside[0]
-        tall = (PAGE[1] - 0.5) / rows - beside[1]
+        wide = (PAGE[0] - room.once[0]) / columns - room.each[0]
+        tall = (PAGE[1] - room.once[1]) / rows - room.each[1]
         width = min(wide, tall / ratio, 8.5, 6.2 / ratio)
         area = width * width * ratio
         # A sheet with a hole in it is worth a little less.
@@ -54,12 +64,27 @@ def grid(n: int, ratio: float, *, beside: Size = (1.45, 1.0)) -> tuple[int, int,
 
 
 def sheet(
-    rows: int, columns: int, panel: Size, *, beside: Size = (1.45, 1.0), size: Size | None = None
+    rows: int,
+    columns: int,
+    panel: Size,
+    room: Room,
+    size: Size | None = None,
+    *,
+    maps: bool = False,
 ) -> Figure:
-    """A figure with room for so many panels."""
+    """A figure with room for so many panels; those of maps keep their shape, and stand close."""
     if size is None:
-        size = (columns * (panel[0] + beside[0]), rows * (panel[1] + beside[1]) + 0.5)
-    return Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+        size = (
+            columns * (panel[0] + room.each[0]) + room.once[0],
+            rows * (panel[1] + room.each[1]) + room.once[1],
+        )
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.06, compress=maps)
+    return Figure(figsize=size, layout=layout)
+
+
+def heading(title: str) -> float:
+    """The inches that a title of so many lines takes up."""
+    return 0.2 + 0.2 * len([line for line in title.split("\n") if line])
 
 
 def headed(figure: Figure, title: str) -> None:

@@ -11,7 +11,7 @@ from gridgrad.app.pictures.colours import choose
 from gridgrad.app.pictures.panels import Panel, bar
 from gridgrad.app.pictures.reading import Array, read, strides
 from gridgrad.app.pictures.scales import down_and_right, scale_of
-from gridgrad.app.pictures.sheet import Size, headed, sheet
+from gridgrad.app.pictures.sheet import Room, Size, headed, heading, sheet
 from gridgrad.app.pictures.words import say
 
 
@@ -41,8 +41,8 @@ def draw_slices(
     array: xr.DataArray, fields: Sequence[Sliced], title: str, *, size: Size | None = None
 ) -> Figure:
     """A row of slices for each of the fields, which lie on the dims of `array`."""
-    beside = (1.0, 0.95)
-    figure = sheet(len(fields), 3, (3.0, 2.6), beside=beside, size=size)
+    room = Room((0.75, 0.85), (1.0, heading(title)))
+    figure = sheet(len(fields), 3, (3.0, 2.6), room, size)
     rows = figure.subplots(len(fields), 3, squeeze=False)
     for row, field in zip(rows, fields, strict=True):
         every = np.concatenate([part.ravel() for part in field.slices])

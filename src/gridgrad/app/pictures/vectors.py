@@ -86,7 +86,7 @@ class Streamlines:
 
     down: Array
     right: Array
-    density: float = 1.6
+    density: float = 2.2
 
     def draw(self, axes: Axes, panel: Panel, inches: Size) -> None:
         """Draw the lines, on a grid of even steps as Matplotlib needs it."""

@@ -14,6 +14,8 @@ _POWER = re.compile(
     r"(?<=[A-Za-z])(?<!\de)(?:(?:\*\*|\^)([+-]?\d+)|(-\d+)(?![\d.])|(?<=\bm|\bs)([23])\b)"
 )
 
+_SPACE = re.compile(r" (?![^(]*\))")
+
 
 def unit_text(unit: str) -> str:
     """A unit with its powers raised.
@@ -65,20 +67,23 @@ def short(text: str, most: int = 70) -> str:
 
 
 def folded(text: str, most: int) -> str:
-    """A text of several lines, each no longer than `most` where there are spaces to break it.
+    """A text of several lines, each no longer than `most` where there are spaces to break it. What stands
+    in parentheses, as units do, stays together.
 
-    >>> folded("derivative of air temperature (K)", 24)
-    'derivative of air\\ntemperature (K)'
+    >>> folded("derivative of air temperature (K m)", 24)
+    'derivative of air\\ntemperature (K m)'
     """
+    words = _SPACE.split(text)
+    if len(text) <= most or len(words) < 2:
+        return text
+    if len(text) <= 2 * most:
+        # Two lines of about one length, rather than a short second.
+        cut = min(range(1, len(words)), key=lambda k: abs(2 * len(" ".join(words[:k])) - len(text)))
+        return " ".join(words[:cut]) + "\n" + " ".join(words[cut:])
     lines: list[str] = []
-    for word in text.split(" "):
+    for word in words:
         if lines and len(lines[-1]) + len(word) < most:
             lines[-1] += f" {word}"
         else:
             lines.append(word)
-    if len(lines) > 2 and len(text) <= 2 * most:
-        # Two lines of about one length, rather than a short third.
-        words = text.split(" ")
-        cut = min(range(1, len(words)), key=lambda k: abs(2 * len(" ".join(words[:k])) - len(text)))
-        return " ".join(words[:cut]) + "\n" + " ".join(words[cut:])
     return "\n".join(lines)
