@@ -240,7 +240,7 @@ def test_no_more_than_some_chunks_are_held_at_a_time() -> None:
     )
     assert not done.returncode, done.stderr
     for line in done.stdout.splitlines():
-        suffix, wrote, read = line.split()
+        _, wrote, read = line.split()
         assert int(wrote) < 128, done.stdout
         assert int(read) < 128, done.stdout
     assert len(done.stdout.splitlines()) == len(suffixes)

@@ -45,8 +45,8 @@ def shapes(suffix: str) -> st.SearchStrategy[tuple[int, ...]]:
     return hnp.array_shapes(max_dims=most, min_side=2, max_side=9)
 
 
-# Letters of several alphabets, since files are written everywhere; no blanks or marks, since every format has its
-# own that it keeps for itself.
+# Letters of several alphabets, since files are written everywhere; no blanks or marks, since every format
+# has its own that it keeps for itself.
 NAMES = st.text("abcxyzÄéλЖ温_0123456789", min_size=1, max_size=8).filter(
     lambda name: not name[0].isdigit() and not name.startswith("_")
 )

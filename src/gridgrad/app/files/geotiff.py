@@ -71,7 +71,8 @@ def _bands(path: Path) -> xr.Dataset:
         if names[old] != old:
             variable.attrs.pop("long_name", None)
         variable.encoding |= {"compression": packed, "chunks": block}
-    return dataset.rename_vars(names)
+    # Coordinates with their units and standard names, where the system is known.
+    return dataset.rename_vars(names).rio.write_coordinate_system()
 
 
 def _names(file: Any) -> list[str]:
