@@ -5,8 +5,9 @@ written too, `check(template, path)` and `write(dataset, path, suffix)`. Those m
 this one imports them only when a file is opened.
 """
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,16 +34,27 @@ class Format:
     """What `extra` brings for it."""
     extra: str = ""
     writes: bool = True
+    groups: bool = False
+    """A variable may be named as `group/name`."""
     tabular: bool = False
     """It has columns, of which one may hold the positions."""
     folder: bool = False
 
 
 FORMATS = (
-    Format("NetCDF", (".nc", ".nc4", ".cdf"), "netcdf", ("netCDF4",), "files"),
-    Format("Zarr", (".zarr",), "zarr", ("zarr",), "files", folder=True),
-    Format("NumPy", (".npy",), "npy"),
+    Format("NetCDF", (".nc", ".nc4", ".cdf"), "netcdf", ("netCDF4",), "files", groups=True),
+    Format("Zarr", (".zarr",), "zarr", ("zarr",), "files", groups=True, folder=True),
+    Format("a zipped Zarr store", (".zip",), "zarr", ("zarr",), "files", writes=False, groups=True),
+    Format("HDF5", (".h5", ".hdf5"), "hdf5", ("h5netcdf",), "files", groups=True),
+    Format("GeoTIFF", (".tif", ".tiff"), "geotiff", ("PIL",), "cli"),
+    Format("GRIB", (".grib", ".grb", ".grib2", ".grb2"), "grib", ("cfgrib",), "geo", writes=False),
+    Format("a NumPy array", (".npy",), "npy"),
+    Format("a NumPy archive", (".npz",), "npz"),
     Format("a table", (".csv",), "csv", tabular=True),
+    Format("Parquet", (".parquet",), "parquet", ("pyarrow",), "tables", tabular=True),
+    Format("PyTorch tensors", (".pt",), "torch", ("torch",), "torch"),
+    Format("safetensors", (".safetensors",), "safetensors", ("safetensors",), "safetensors"),
+    Format("an image", (".png", ".jpg", ".jpeg"), "images", ("PIL",), "cli", writes=False),
 )
 INPUTS = tuple(suffix for each in FORMATS for suffix in each.suffixes)
 OUTPUTS = tuple(suffix for each in FORMATS if each.writes for suffix in each.suffixes)
@@ -79,7 +91,9 @@ def open_source(
             opened: Source = module.read(source)
         else:
             opened = module.read(path, var=var, coordinate=coordinate)
-        return Source(**{**vars(opened), "dataset": chosen(opened.dataset, source, var)})
+        if var is not None and kind.groups:
+            var = [name.rpartition("/")[2] for name in var]
+        return replace(opened, dataset=chosen(opened.dataset, source, var))
 
 
 def check_writable(template: "xr.Dataset", path: Path) -> None:
@@ -104,7 +118,10 @@ def write_dataset(dataset: "xr.Dataset", path: Path, suffix: str) -> None:
     kind = _format(Path(f"output{suffix}"), writing=True)
     module = _module(kind, path)
     module.check(dataset, path.with_suffix(suffix))
-    module.write(dataset, path, suffix)
+    with warnings.catch_warnings():
+        # As on opening; Zarr, say, warns of strings, which its specification has not settled.
+        warnings.simplefilter("ignore")
+        module.write(dataset, path, suffix)
 
 
 def encoding_for(variable: "xr.Variable", suffix: str) -> dict[str, Any]:

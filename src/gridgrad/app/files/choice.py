@@ -17,7 +17,7 @@ def chosen(dataset: "xr.Dataset", path: str | Path, var: Sequence[str] | None) -
     """
     if var is None:
         if not any(
-            _numeric(each) and each.size and each.ndim for each in dataset.data_vars.values()
+            numeric(each) and each.size and each.ndim for each in dataset.data_vars.values()
         ):
             raise FileProblem(_nothing(dataset, path))
         return dataset
@@ -29,7 +29,7 @@ def chosen(dataset: "xr.Dataset", path: str | Path, var: Sequence[str] | None) -
                 f"--var cannot be {name!r}, because that is the coordinate of a dim of {shown(path)}; there "
                 f"are: {listing(dataset.data_vars, dataset)}."
             )
-        if not _numeric(dataset.variables[name]):
+        if not numeric(dataset.variables[name]):
             raise FileProblem(
                 f"--var cannot be {name!r}, because what it holds in {shown(path)} are no numbers, but "
                 f"{dataset.variables[name].dtype}."
@@ -46,11 +46,15 @@ def chosen(dataset: "xr.Dataset", path: str | Path, var: Sequence[str] | None) -
 
 
 def unknown(
-    name: str, path: str | Path, there: Iterable[Any], dataset: "xr.Dataset | None" = None
+    name: str,
+    path: str | Path,
+    there: Iterable[Any],
+    dataset: "xr.Dataset | None" = None,
+    option: str = "--var",
 ) -> FileProblem:
     """The answer to a variable that is not there."""
     return FileProblem(
-        f"--var must name variables of {shown(path)}, but it has no {name!r}; there are: "
+        f"{option} must name what is in {shown(path)}, but it has no {name!r}; there are: "
         f"{listing(there, dataset)}."
     )
 
@@ -67,7 +71,7 @@ def listing(names: Iterable[Any], dataset: "xr.Dataset | None" = None) -> str:
     return ", ".join(words) or "none"
 
 
-def _numeric(variable: Any) -> bool:
+def numeric(variable: Any) -> bool:
     """Whether there are numbers or times in it; cftime's are Python objects with a calendar."""
     return variable.dtype.kind in "iufcmM" or (
         variable.dtype.kind == "O" and "calendar" in variable.encoding
@@ -75,7 +79,7 @@ def _numeric(variable: Any) -> bool:
 
 
 def _nothing(dataset: "xr.Dataset", path: str | Path) -> str:
-    numbers = [each for each in dataset.data_vars.values() if _numeric(each)]
+    numbers = [each for each in dataset.data_vars.values() if numeric(each)]
     if len(numbers) == 1 and len(dataset.data_vars) == 1:
         (only,) = numbers
         if only.ndim:

@@ -1,7 +1,7 @@
 """Variables whose samples are read when they are indexed, by xarray's own means for that."""
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import xarray as xr
@@ -39,9 +39,14 @@ class Mapped(BackendArray):
     """
 
     def __init__(
-        self, path: Path, offset: int, shape: tuple[int, ...], dtype: Any, order: str = "C"
+        self,
+        file: Path | IO[bytes],
+        offset: int,
+        shape: tuple[int, ...],
+        dtype: Any,
+        order: str = "C",
     ) -> None:
-        self.path = str(path)
+        self.file = str(file) if isinstance(file, Path) else file
         self.offset = offset
         self.shape = shape
         self.dtype = np.dtype(dtype)
@@ -61,13 +66,24 @@ class Mapped(BackendArray):
     def map(self, mode: str) -> Any:
         """All of the samples, mapped into memory for as long as the result lives."""
         return np.memmap(
-            self.path,
+            self.file,
             self.dtype,
             mode,
             self.offset,
             self.shape,
             self.order,  # type: ignore[call-overload]  # mode, order
         )
+
+
+class Brain(Mapped):
+    """Samples of bfloat16, which NumPy lacks: they are the upper halves of float32."""
+
+    def __init__(self, file: Path, offset: int, shape: tuple[int, ...], dtype: Any) -> None:
+        super().__init__(file, offset, shape, "float32")
+        self.halves = Mapped(file, offset, shape, dtype)
+
+    def _read(self, key: tuple[Any, ...]) -> Any:
+        return (np.asarray(self.halves.map("r")[key]).astype(np.uint32) << 16).view(np.float32)
 
 
 def variable(

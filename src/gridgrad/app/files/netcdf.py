@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 
 from gridgrad.app.files.blocks import writing
+from gridgrad.app.files.classic import missing_bytes
+from gridgrad.app.files.groups import labelled
 from gridgrad.app.files.layout import encoding_for
-from gridgrad.app.files.lazy import guarded
 from gridgrad.app.source import FileProblem, Source, shown
 
 CLASSIC = ".cdf"
@@ -22,27 +23,9 @@ _CLASSIC_BYTES = 2**32 - 4
 def read(path: Path, var: Sequence[str] | None, coordinate: str | None) -> Source:
     """A NetCDF file, decoded by CF; `var` may lead into a group: `group/name`."""
     del coordinate
+    if missing := missing_bytes(path):
+        raise FileProblem(f"{shown(path)} is not whole: {missing} bytes are missing at its end.")
     return labelled(path, var, engine="netcdf4")
-
-
-def labelled(path: Path, var: Sequence[str] | None, **engine: Any) -> Source:
-    """What xarray's engine finds in a file, group by group."""
-    dataset, notes = opened(path, **engine)
-    return Source(guarded(dataset, path), title=path.name, path=path, notes=notes)
-
-
-def opened(path: Path, **engine: Any) -> tuple[xr.Dataset, tuple[str, ...]]:
-    """A dataset whose samples are not read, and what had to be left out of its decoding."""
-    try:
-        return xr.open_dataset(path, cache=False, chunks=None, **engine), ()
-    except ValueError as fault:
-        # "months since 1850", say, is a unit that CF has, but no length of time.
-        if "decode time" not in str(fault):
-            raise
-        dataset = xr.open_dataset(path, cache=False, chunks=None, decode_times=False, **engine)
-        return dataset, (
-            f"The times in {shown(path)} are in no unit of time and were read as numbers.",
-        )
 
 
 def check(template: xr.Dataset, path: Path) -> None:
