@@ -160,7 +160,7 @@ class TestMaps:
         assert len(panels(figure)) == 3
         assert arrows(figure) == []
         assert "K m⁻¹" in words(figure)
-        assert "K °⁻¹" in words(figure)
+        assert "K degree⁻¹" in words(figure)
 
     def test_on_a_sphere_arrows_point_across_the_contours(self) -> None:
         """A degree of longitude is shorter than one of latitude: of two equal slopes per degree that by

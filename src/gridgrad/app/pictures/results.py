@@ -17,7 +17,7 @@ from gridgrad.app.pictures.sheet import styled
 from gridgrad.app.pictures.slices import Sliced, draw_slices, middle_slices
 from gridgrad.app.pictures.vectors import Arrows
 from gridgrad.app.pictures.words import labelled, measured, named
-from gridgrad.app.roles import coordinate_of, role_of, roles
+from gridgrad.app.roles import coordinate_of, horizontal, role_of, roles
 from gridgrad.app.source import Source
 from gridgrad.app.suggestions import component_pairs
 from gridgrad.labelled.attributes import derivative_name, title
@@ -180,7 +180,9 @@ def _several(
     """A panel for each field and each result."""
     whole = [*fields, *results.data_vars.values()]
     every = [each for each in whole if set(each.dims) == set(fields[0].dims)][:MOST_PANELS]
-    first, where = _shown(fields[0], fields[0].dims if len(fields) > 1 else ())
+    # A vector is a matter of two dims.
+    flat = _vector(fields, results) and (horizontal(roles(fields[0])) or fields[0].dims[-2:])
+    first, where = _shown(fields[0], flat or ())
     shown = [_at(each, where).transpose(*first.dims) for each in every]
     heading = heading or _title(source, fields[0], where)
     if first.ndim == 1:
@@ -201,55 +203,55 @@ def _several(
         sliced = [Sliced(middle_slices(each), labelled(each)) for each in shown[:4]]
         title_, _, below = heading.partition("\n")
         return draw_slices(first, sliced, f"{title_}: middle slices\n{below}")
-    down_dim, right_dim = down_and_right(first, (first.dims[0], first.dims[1]))
-    by = strides({dim: first.sizes[dim] for dim in (down_dim, right_dim)}, 1000)
-    down, right = (scale_of(first, dim, by[dim]) for dim in (down_dim, right_dim))
-    panels, rest, looks = [], shown, [source.look] * len(fields)
-    vector = _vector(fields, results)
-    if vector is not None:
-        u, v = (read(_at(each, where).transpose(down_dim, right_dim), by) for each in vector)
-        unit = str(vector[0].attrs.get("units", ""))
-        words, speed = f"magnitude of ({vector[0].name}, {vector[1].name})", np.hypot(u, v)
-        panels.append(
-            Panel(
-                speed,
-                down,
-                right,
-                choose(speed),
-                measured(words, unit),
-                title=words,
-                over=Arrows(v, u, unit),
-            )
-        )
-        rest, looks = shown[2:], []
-    for k, each in enumerate(rest):
-        values = read(each.transpose(down_dim, right_dim), by)
-        look = looks[k] if k < len(looks) else "plain"
-        panels.append(
-            Panel(
-                values,
-                down,
-                right,
-                choose(values, look),
-                labelled(each),
-                title="field" if each.name in (None, "values") else str(each.name),
-                shade=look == "terrain",
-            )
-        )
-    return draw_maps(panels, heading)
+    return draw_maps(_panels(source, shown, len(fields), _vector(fields, results)), heading)
 
 
-def _vector(
-    fields: Sequence[xr.DataArray], results: xr.Dataset
-) -> tuple[xr.DataArray, xr.DataArray] | None:
-    """The two components of one vector, the one to the right first, if that is what the fields are."""
+def _panels(
+    source: Source, shown: Sequence[xr.DataArray], given: int, components: tuple[int, int] | None
+) -> list[Panel]:
+    """Maps of 2-D fields, of which the first so many were given, and of results. Components of a vector,
+    by their numbers, are arrows on one map."""
+    first = shown[0]
+    pair = down_and_right(first, (first.dims[0], first.dims[1]))
+    by = strides({dim: first.sizes[dim] for dim in pair}, 1000)
+    down, right = (scale_of(first, dim, by[dim]) for dim in pair)
+    values = [read(each.transpose(*pair), by) for each in shown]
+    panels = []
+    if components is not None:
+        one, other = components
+        unit, names = str(first.attrs.get("units", "")), (shown[one].name, shown[other].name)
+        words, speed = (
+            f"magnitude of ({names[0]}, {names[1]})",
+            np.hypot(values[one], values[other]),
+        )
+        over = Arrows(values[other], values[one], unit)
+        label = measured(words, unit)
+        panels.append(Panel(speed, down, right, choose(speed), label, title=words, over=over))
+    for k, each in enumerate(shown):
+        if components is not None and k in components:
+            continue
+        look = source.look if k < given else "plain"
+        name = "field" if each.name in (None, "values") else str(each.name)
+        label = labelled(each)
+        if len(label) > 70:
+            # Such as that of a mixed derivative. The name stands above.
+            label = measured(name, str(each.attrs.get("units", "")))
+        colours = choose(values[k], look)
+        shade = look == "terrain"
+        panels.append(Panel(values[k], down, right, colours, label, title=name, shade=shade))
+    return panels
+
+
+def _vector(fields: Sequence[xr.DataArray], results: xr.Dataset) -> tuple[int, int] | None:
+    """The numbers of two components of one vector, of that to the right first, if that is what the fields
+    are."""
     if len(fields) != 2 or any(_parts(each, results) for each in fields):
         return None
     one, other = fields
     if set(one.dims) != set(other.dims) or "c" in (one.dtype.kind, other.dtype.kind):
         return None
-    named_ = component_pairs(xr.Dataset({each.name: each.variable for each in fields}))
-    return (other, one) if named_ == [(other.name, one.name)] else (one, other)
+    known = component_pairs(xr.Dataset({str(each.name): each.variable for each in fields}))
+    return (1, 0) if known == [(other.name, one.name)] else (0, 1)
 
 
 def _shown(

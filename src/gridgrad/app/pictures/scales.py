@@ -135,7 +135,7 @@ def scale_of(array: xr.DataArray, dim: Hashable, step: int = 1, *, turning: bool
     if coordinate is None:
         return counted
     words, values = title(coordinate.name, coordinate.attrs), coordinate.variable.values
-    words = called if words == name else words
+    words = called if words == name else words.replace("_", " ")
     if role == "time" and values.dtype.kind == "O":
         return _of_calendar(counted, words, values[kept])
     if values.dtype.kind == "M":

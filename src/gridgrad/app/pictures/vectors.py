@@ -12,7 +12,7 @@ from gridgrad.app.pictures.panels import Panel
 from gridgrad.app.pictures.reading import Array
 from gridgrad.app.pictures.scales import Scale
 from gridgrad.app.pictures.sheet import Size
-from gridgrad.app.pictures.words import say, unit_text
+from gridgrad.app.pictures.words import amount, say, unit_text
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Arrows:
     ) -> None:
         """What an arrow of the usual length means, above the right end of the panel."""
         width, height = inches
-        label = " ".join(word for word in (f"{usual:.2g}", unit_text(self.unit), self.word) if word)
+        label = " ".join(word for word in (amount(usual), unit_text(self.unit), self.word) if word)
         if max(sizes) > 1 and width > 3.6:
             label += f" (means of {sizes[0]} x {sizes[1]} samples)"
         title = axes.get_title(loc="left")

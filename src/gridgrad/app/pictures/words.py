@@ -28,7 +28,16 @@ def unit_text(unit: str) -> str:
     raised = _POWER.sub(
         lambda found: next(group for group in found.groups() if group).translate(_RAISED), unit
     )
-    return re.sub(r"\bdegrees?\b", "°", raised)
+    return raised
+
+
+def amount(number: float) -> str:
+    """Two digits of a number, as people write it.
+
+    >>> amount(216.7), amount(0.000451), amount(3.1e-9)
+    ('220', '0.00045', '3.1e-09')
+    """
+    return f"{float(f'{number:.2g}'):g}"
 
 
 def measured(words: str, unit: str) -> str:
