@@ -288,7 +288,7 @@ def _arrows(axes: Axes, view: View, inches: tuple[float, float], *, brief: bool)
     """Arrows uphill, each the mean of its cell, with a key above the panel of so many inches."""
     width, height = inches
     sizes = cell((view.values.shape[0], view.values.shape[1]), height / width)
-    up, along, usual = fitted(*(cell_means(view.parts[dim], sizes) for dim in (0, 1)))
+    up, along, usual = fitted(cell_means(view.parts[0], sizes), cell_means(view.parts[1], sizes))
     if not np.isfinite(up).any():
         return
     down, right = (cell_centres(*each) for each in zip(view.positions, sizes, strict=True))

@@ -48,6 +48,12 @@ class Positions:
         return sum(gap.missing for gap in self.gaps)
 
     @property
+    def wraps(self) -> bool:
+        """Whether they rise or fall all the way, but for jumps by a turn of 360 degrees."""
+        steps = np.diff(np.unwrap(self.values, period=360)) if self.n > 1 else np.ones(1)
+        return bool((steps > 0).all() or (steps < 0).all())
+
+    @property
     def spacing(self) -> str:
         """The steps in words: `0.75`, `6 h`, `150 to 300`."""
         if self.smallest is None or self.largest is None:

@@ -120,7 +120,8 @@ def _dim(dataset: xr.Dataset, dim: Hashable) -> Dim:
         return Dim(str(dim), dataset.sizes[dim], role, None, None, None, None)
     values = coordinate.variable.values
     found = describe(values)
-    unit = coordinate.attrs.get("units", coordinate.encoding.get("units"))
+    # Those of dates are about how the file holds them, and are in their encoding.
+    unit = coordinate.attrs.get("units")
     around = closed = False
     if role == "longitude" and found.kind == "uniform" and found.step:
         turn = abs(found.step) * found.n
@@ -178,11 +179,13 @@ def _of_dims(dims: Iterable[Dim], source: Source) -> list[str]:
         name = dim.coordinate or dim.name
         for fault in known.faults:
             # Repeated, unknown and 2-D positions are refused; those that turn back are taken as they are.
-            ends = (
-                "its neighbours in the file are not its neighbours in place; sort it first"
-                if fault.startswith("turns")
-                else f"no derivative is taken along {dim.name}"
-            )
+            ends = f"no derivative is taken along {dim.name}"
+            if fault.startswith("turns"):
+                ends = "neighbours in the file are not neighbours in place; sort it first"
+                if dim.role == "longitude" and known.wraps:
+                    ends = (
+                        "add or subtract 360 from there on, so that it rises or falls all the way"
+                    )
             found.append(f"{name} {fault}: {ends}.")
         if known.gaps:
             shown = "; ".join(

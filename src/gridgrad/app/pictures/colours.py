@@ -73,20 +73,21 @@ def choose(
 ) -> Colours:
     """The colours for `values`: diverging around zero for both signs, sequential for one.
 
-    `within` are limits, and `name` is a colour map, that someone asked for.
+    A `look` of "slope" or "size" is that of lengths, which begin at zero. `within` are limits, and `name` is
+    a colour map, that someone asked for.
     """
     low, high = limits(values) if within is None else within
     signed = look == "plain" and low < 0 < high and min(-low, high) > 0.1 * max(-low, high)
     if signed and within is None:
         high = max(-low, high)
         low = -high
-    elif look == "slope" and within is None:
+    elif look in ("slope", "size") and within is None:
         low = 0.0
     usual = {"image": "gray", "terrain": "gist_earth", "slope": "magma"}.get(look, "viridis")
     if not low < high:
         # A constant field has no range: any will do that has it in the middle.
         room = abs(low) / 2 or 0.5
-        low, high = (0.0, 2 * room) if look == "slope" else (low - room, low + room)
+        low, high = (0.0, 2 * room) if look in ("slope", "size") else (low - room, low + room)
     finite = values[np.isfinite(values)]
     beyond_low, beyond_high = bool((finite < low).any()), bool((finite > high).any())
     extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[

@@ -1,6 +1,7 @@
 """The fields of a file as they are asked for: curves, maps, slices, vectors; one place or several."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+import itertools
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,15 +10,16 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from gridgrad.app.choosing import shown_dims
+from gridgrad.app.pictures.arrows import usual_length
 from gridgrad.app.pictures.colours import choose
-from gridgrad.app.pictures.curves import COLOURS, Curve, draw_curves
+from gridgrad.app.pictures.curves import COLOURS, Curve, draw_bundle, draw_curves
 from gridgrad.app.pictures.maps import draw_maps
-from gridgrad.app.pictures.panels import Panel
+from gridgrad.app.pictures.panels import Overlay, Panel
 from gridgrad.app.pictures.reading import MOST, Array, read, strides
 from gridgrad.app.pictures.scales import Scale, down_and_right, scale_of
 from gridgrad.app.pictures.sheet import Size, styled
 from gridgrad.app.pictures.slices import Sliced, draw_slices, middle_slices
-from gridgrad.app.pictures.vectors import vectors
+from gridgrad.app.pictures.vectors import Arrows, Streamlines
 from gridgrad.app.pictures.words import labelled, measured, named
 from gridgrad.app.roles import roles
 from gridgrad.app.source import Source
@@ -26,6 +28,8 @@ from gridgrad.labelled.names import find, listed
 
 Kind = Literal["auto", "map", "line", "slices", "quiver", "streamlines"]
 DIMS: dict[str, int] = {"line": 1, "map": 2, "quiver": 2, "streamlines": 2, "slices": 3}
+
+ONE_VARIABLE = "--panels shows one variable at several places; name one with --var."
 
 MANY = 12
 """No more small multiples than this are on a sheet."""
@@ -53,16 +57,21 @@ class Sheet:
     places: dict[Hashable, int]
     notes: list[str] = field(default_factory=list)
 
-    def title(self, array: xr.DataArray, apart: Sequence[Hashable] = ()) -> str:
-        """What the sheet is of, and below it the places."""
+    def title(self, array: xr.DataArray, apart: Hashable | None = None) -> str:
+        """What the sheet is of, and below it the places, but for those of its panels."""
         if self.wish.title is not None:
             return self.wish.title
+        known = [dim for dim in array.dims if dim in self.places and dim != apart]
         where = [
-            scale_of(array, dim, turning=True).place(number)
-            for dim, number in ((dim, self.places.get(dim)) for dim in array.dims)
-            if number is not None and dim not in apart
+            scale_of(array, dim, turning=True).place(self.places[dim])
+            for dim in known
+            if array.sizes[dim] > 1 or dim in array.coords
         ]
         return "\n".join([self.source.title, ", ".join(where)])
+
+    def with_place(self, apart: Hashable | None, number: int | None) -> dict[Hashable, int]:
+        """The places of one of several panels."""
+        return self.places if number is None else {**self.places, apart: number}
 
     def at(self, array: xr.DataArray, place: Mapping[Hashable, int]) -> xr.DataArray:
         """The part of a field that is at a place along some dims."""
@@ -118,7 +127,7 @@ def draw_fields(
         elif kind == "line":
             figure = _lines(sheet, arrays, kept[0], apart)
         else:
-            figure = _maps(sheet, arrays, (kept[0], kept[1]), apart, vector, kind)
+            figure = _maps(sheet, arrays, (kept[0], kept[1]), apart, vector or (), kind)
     return figure, sheet.notes
 
 
@@ -175,24 +184,27 @@ def _ordinal(number: int) -> str:
 def _lines(
     sheet: Sheet, arrays: Sequence[xr.DataArray], dim: Hashable, apart: Hashable | None
 ) -> Figure:
-    curves: list[Curve] = []
-    for array in arrays:
-        places = [None] if apart is None else _chosen(sheet, array, apart)
-        for number in places:
-            here = sheet.at(array, {**sheet.places, **({} if number is None else {apart: number})})
-            by = strides({dim: here.sizes[dim]})
-            along = scale_of(here, dim, by[dim], turning=True)
-            curves.append(
-                Curve(
-                    _read(sheet, here, by),
-                    along,
-                    labelled(array),
-                    title="" if number is None else scale_of(array, apart).place(number),
-                    colour=COLOURS[len(curves) % len(COLOURS)] if apart is None else COLOURS[0],
-                    within=sheet.wish.within,
-                )
+    """Curves below each other, or those of several places in one frame."""
+    first, wish = arrays[0], sheet.wish
+    if apart is not None and len(arrays) > 1:
+        raise GridError(ONE_VARIABLE)
+    curves = []
+    numbers = [None] if apart is None else _chosen(sheet, first, apart)
+    for k, (array, number) in enumerate(itertools.product(arrays, numbers)):
+        here = sheet.at(array, sheet.with_place(apart, number))
+        by = strides({dim: here.sizes[dim]})
+        curves.append(
+            Curve(
+                _read(sheet, here, by),
+                scale_of(here, dim, by[dim], turning=True),
+                labelled(array),
+                title="" if number is None else scale_of(array, apart, turning=True).place(number),
+                colour=COLOURS[k % len(COLOURS)],
+                within=wish.within,
             )
-    return draw_curves(curves, sheet.title(arrays[0]), size=sheet.wish.size)
+        )
+    draw = draw_curves if apart is None else draw_bundle
+    return draw(curves, sheet.title(first, apart), size=wish.size)
 
 
 def _slices(sheet: Sheet, arrays: Sequence[xr.DataArray], kept: Sequence[Hashable]) -> Figure:
@@ -216,7 +228,8 @@ class _Map:
     values: Array
     label: str
     title: str
-    over: Any = None
+    look: str
+    over: Overlay | None = None
 
 
 def _maps(
@@ -224,70 +237,70 @@ def _maps(
     arrays: Sequence[xr.DataArray],
     kept: tuple[Hashable, Hashable],
     apart: Hashable | None,
-    vector: tuple[xr.DataArray, xr.DataArray] | None,
+    vector: Sequence[xr.DataArray],
     kind: str,
 ) -> Figure:
-    base = arrays[0] if arrays else vector[0]  # type: ignore[index]  # one of them is given
+    """A map for each field, or for each place along a dim; with or without vectors."""
+    base = [*arrays, *vector][0]
     pair = down_and_right(base, kept)
     if apart is not None and len(arrays) > 1:
-        raise GridError("--panels shows one variable at several places; name one with --var.")
+        raise GridError(ONE_VARIABLE)
     numbers = [None] if apart is None else _chosen(sheet, base, apart)
-    several = len(numbers) > 1 or len(arrays) > 1
-    most = MOST if not several else max(400, MOST // 2)
+    most = MOST if len(numbers) == 1 and len(arrays) < 2 else MOST // 2
     by = strides({dim: base.sizes[dim] for dim in pair}, most)
     down, right = (scale_of(base, dim, by[dim]) for dim in pair)
 
     def values(array: xr.DataArray, number: int | None) -> Array:
-        place = {**sheet.places, **({} if number is None else {apart: number})}
-        return _read(sheet, sheet.at(array, place).transpose(*pair), by)
+        here = sheet.at(array, sheet.with_place(apart, number))
+        return _read(sheet, here.transpose(*pair), by)
 
-    maps: list[_Map] = []
-    for number in numbers:
-        title = "" if number is None else scale_of(base, apart).place(number)
-        over, speed = None, None
-        if vector is not None:
-            along, up = (values(part, number) for part in vector)
-            unit = str(vector[0].attrs.get("units", ""))
-            over = vectors("streamlines" if kind == "streamlines" else "quiver", up, along, unit)
-            speed = np.hypot(along, up)
+    blown = [(values(vector[0], n), values(vector[1], n)) for n in numbers] if vector else []
+    overlays = _overlays(blown, vector, kind, light=sheet.source.look == "image")
+    maps = []
+    for k, number in enumerate(numbers):
+        title = "" if number is None else scale_of(base, apart, turning=True).place(number)
         if not arrays:
-            assert vector is not None
             words = f"magnitude of ({vector[0].name}, {vector[1].name})"
-            maps.append(_Map(speed, measured(words, unit), title, over))  # type: ignore[arg-type]
+            label = measured(words, str(vector[0].attrs.get("units", "")))
+            maps.append(_Map(np.hypot(*blown[k]), label, title, "size", overlays[k]))
         for array in arrays:
             label = labelled(array)
             if len(arrays) > 1:
                 # The name stands above the map, and the unit beside it.
                 title = named(array)
                 label = label.removeprefix(title).strip(" ()") or label
-            maps.append(_Map(values(array, number), label, title, over))
-    return draw_maps(
-        _coloured(sheet, maps, down, right, together=apart is not None),
-        sheet.title(base, apart=[] if apart is None else [apart]),
-        one_bar=apart is not None and len(maps) > 1,
-        size=sheet.wish.size,
-    )
+            over = overlays[k] if overlays else None
+            maps.append(_Map(values(array, number), label, title, sheet.source.look, over))
+    together = apart is not None and len(maps) > 1
+    panels = _coloured(sheet, maps, down, right, together=together)
+    return draw_maps(panels, sheet.title(base, apart), one_bar=together, size=sheet.wish.size)
+
+
+def _overlays(
+    blown: Sequence[tuple[Array, Array]], vector: Sequence[xr.DataArray], kind: str, *, light: bool
+) -> list[Overlay]:
+    """Arrows, which mean the same on all maps, or streamlines."""
+    if kind == "streamlines":
+        return [Streamlines(up, along) for along, up in blown]
+    if not blown:
+        return []
+    every = [np.stack([each[k] for each in blown]) for k in (0, 1)]
+    usual = usual_length(every[0], every[1]) if len(blown) > 1 else None
+    unit = str(vector[0].attrs.get("units", ""))
+    return [Arrows(up, along, unit, light=light, usual=usual) for along, up in blown]
 
 
 def _coloured(
     sheet: Sheet, maps: Sequence[_Map], down: Scale, right: Scale, *, together: bool
 ) -> list[Panel]:
     """Maps in colours of their own, or in those that fit all."""
-    look, wish = sheet.source.look, sheet.wish
-    pick: Callable[[Array], Any] = lambda values: choose(  # noqa: E731
-        values, look, within=wish.within, name=wish.map
-    )
-    shared = pick(np.stack([each.values for each in maps])) if together else None
-    return [
-        Panel(
-            each.values,
-            down,
-            right,
-            shared or pick(each.values),
-            each.label,
-            title=each.title,
-            shade=look == "terrain",
-            over=each.over,
+    wish, panels = sheet.wish, []
+    every = np.stack([each.values for each in maps]) if together else None
+    for each in maps:
+        values = each.values if every is None else every
+        colours = choose(values, each.look, within=wish.within, name=wish.map)
+        shade = each.look == "terrain"
+        panels.append(
+            Panel(each.values, down, right, colours, each.label, each.title, shade, each.over)
         )
-        for each in maps
-    ]
+    return panels

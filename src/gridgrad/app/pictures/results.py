@@ -226,7 +226,9 @@ def _panels(
         )
         over = Arrows(values[other], values[one], unit)
         label = measured(words, unit)
-        panels.append(Panel(speed, down, right, choose(speed), label, title=words, over=over))
+        panels.append(
+            Panel(speed, down, right, choose(speed, "size"), label, title=words, over=over)
+        )
     for k, each in enumerate(shown):
         if components is not None and k in components:
             continue

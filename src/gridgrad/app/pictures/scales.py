@@ -73,7 +73,7 @@ class Scale:
             write = longitude if self.ticks == "degrees east" else latitude
             axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: write(value)))
         elif len(self.where) == 1:
-            axis.set_major_locator(ticker.FixedLocator(self.where))
+            axis.set_major_locator(ticker.FixedLocator(self.where.tolist()))
         elif self.unit in _COUNTS:
             axis.set_major_locator(ticker.MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))
 

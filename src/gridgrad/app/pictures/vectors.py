@@ -1,7 +1,7 @@
 """Vectors over a map: arrows that point uphill, arrows of a wind, and the lines that it blows along."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,12 +28,15 @@ class Arrows:
     slopes: bool = False
     """Whether they are slopes along the coordinates, rather than a velocity on the ground."""
     light: bool = False
+    usual: float | None = None
+    """The length that the key tells, where several panels share it."""
 
     def draw(self, axes: Axes, panel: Panel, inches: Size) -> None:
         """Draw the arrows and their key."""
         width, height = inches
         sizes = cell((self.down.shape[0], self.down.shape[1]), height / width)
-        up, along, usual = fitted(*(cell_means(part, sizes) for part in (self.down, self.right)))
+        means = [cell_means(part, sizes) for part in (self.down, self.right)]
+        up, along, usual = fitted(means[0], means[1], self.usual)
         if not np.isfinite(up).any():
             return
         places = [
@@ -67,11 +70,19 @@ class Arrows:
         """What an arrow of the usual length means, above the right end of the panel."""
         width, height = inches
         label = " ".join(word for word in (amount(usual), unit_text(self.unit), self.word) if word)
-        if max(sizes) > 1 and width > 3.6:
-            label += f" (means of {sizes[0]} x {sizes[1]} samples)"
+        detail = f" (means of {sizes[0]} x {sizes[1]} samples)" if max(sizes) > 1 else ""
         title = axes.get_title(loc="left")
+        beside = len(title.split("\n")[-1])
+
+        def fits(letters: int) -> bool:
+            return width > 0.6 + 0.085 * letters
+
+        if fits(len(label + detail) + beside) or (
+            not fits(len(label) + beside) and fits(len(label + detail))
+        ):
+            label += detail
         # Where the title leaves no room beside it, the key stands on a line below it.
-        if titled and width < 0.6 + 0.085 * (len(label) + len(title.split("\n")[-1])):
+        if titled and not fits(len(label) + beside):
             say(axes.set_title, title + "\n", loc="left", fontsize=11)
         key = axes.quiverkey(
             arrows, 0.97, 1 + 0.15 / height, usual, label,
@@ -108,11 +119,6 @@ class Streamlines:
         )  # fmt: skip
         axes.set_xlim(*limits[0])
         axes.set_ylim(*limits[1])
-
-
-def vectors(kind: Literal["quiver", "streamlines"], down: Array, right: Array, unit: str) -> Any:
-    """Vectors as they are asked for."""
-    return Arrows(down, right, unit) if kind == "quiver" else Streamlines(down, right)
 
 
 def _on_paper(

@@ -25,10 +25,9 @@ def unit_text(unit: str) -> str:
     """
     if unit in ("degC", "degree_C", "degrees_C", "degree_Celsius", "degrees_Celsius", "celsius"):
         return "°C"
-    raised = _POWER.sub(
+    return _POWER.sub(
         lambda found: next(group for group in found.groups() if group).translate(_RAISED), unit
     )
-    return raised
 
 
 def amount(number: float) -> str:
