@@ -252,7 +252,7 @@ def _maps(
 
     def values(array: xr.DataArray, number: int | None) -> Array:
         here = sheet.at(array, sheet.with_place(apart, number))
-        return _read(sheet, here.transpose(*pair), by)
+        return _read(sheet, here, by)
 
     blown = [(values(vector[0], n), values(vector[1], n)) for n in numbers] if vector else []
     overlays = _overlays(blown, vector, kind, light=sheet.source.look == "image")

@@ -6,10 +6,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
+from gridgrad.app.files.layout import layout_of
+
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 MOST = 2000
 """A picture shows no more samples a side than this; more would cost memory and change no pixel."""
+
+PIECE = 2**26
+"""Bytes. An array that lies in a file as in memory is mapped, and what was looked over of it counts as the
+program's memory while it is."""
 
 LONGEST = 4_000_000
 """A curve shows no more samples than this. Below it, all: its narrowest peak should be seen."""
@@ -26,13 +32,32 @@ def strides(sizes: Mapping[Hashable, int], most: int = MOST) -> dict[Hashable, i
 
 
 def read(array: xr.DataArray, by: Mapping[Hashable, int]) -> Array:
-    """Every so many samples along each dim, as float64.
+    """Every so many samples along each dim, as float64, with the dims in the order of `by`.
 
-    Of an array in a file no others are read. Complex numbers become their magnitude, times become
-    days or seconds, truth values 0 and 1.
+    Of an array in a file no others are read, and no more than `PIECE` bytes of it are looked over at a
+    time. Complex numbers become their magnitude, spans of time days, truth values 0 and 1.
     """
-    thin = array.variable.isel({dim: slice(None, None, step) for dim, step in by.items()})
-    return real(thin.values)
+    variable = array.variable
+    thin = {dim: slice(None, None, step) for dim, step in by.items()}
+    if variable.nbytes <= PIECE:
+        found = real(variable.isel(thin).values)
+    else:
+        dim, n = variable.dims[0], variable.shape[0]
+        rows = _rows(variable)
+        # Each piece begins at a sample that is shown.
+        rows = max(rows // by[dim], 1) * by[dim]
+        pieces = [variable.isel({dim: slice(at, at + rows)}) for at in range(0, n, rows)]
+        found = np.concatenate([real(piece.isel(thin).values) for piece in pieces])
+    order = [variable.dims.index(dim) for dim in by]
+    return found.transpose(order)
+
+
+def _rows(variable: xr.Variable) -> int:
+    """How many places along the first dim are read at a time: whole chunks of the file, so that none is
+    unpacked twice."""
+    rows = max(PIECE * variable.shape[0] // variable.nbytes, 1)
+    chunks = layout_of(variable.encoding, variable.ndim).chunks
+    return rows if chunks is None else max(rows // chunks[0], 1) * chunks[0]
 
 
 def real(values: Array) -> Array:

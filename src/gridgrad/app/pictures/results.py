@@ -118,8 +118,8 @@ class _Pair:
         pair = down_and_right(self.field, (first, second))
         by = strides({dim: self.field.sizes[dim] for dim in pair})
         down, right = (scale_of(self.field, dim, by[dim]) for dim in pair)
-        values = read(self.field.transpose(*pair), by)
-        slopes = {dim: read(part.transpose(*pair), by) for dim, part in self.parts.items()}
+        values = read(self.field, by)
+        slopes = {dim: read(part, by) for dim, part in self.parts.items()}
         slope = _length(list(slopes.values()))
         over: Overlay | None = None
         look = self.source.look
@@ -215,7 +215,7 @@ def _panels(
     pair = down_and_right(first, (first.dims[0], first.dims[1]))
     by = strides({dim: first.sizes[dim] for dim in pair}, 1000)
     down, right = (scale_of(first, dim, by[dim]) for dim in pair)
-    values = [read(each.transpose(*pair), by) for each in shown]
+    values = [read(each, by) for each in shown]
     panels = []
     if components is not None:
         one, other = components

@@ -33,7 +33,7 @@ def middle_slices(array: xr.DataArray) -> tuple[Array, Array, Array]:
         pair = down_and_right(array, _others(array, dim))
         by = strides({other: array.sizes[other] for other in pair})
         plane = array.isel({dim: array.sizes[dim] // 2}, drop=True)
-        found.append(read(plane.transpose(*pair), by))
+        found.append(read(plane, by))
     return found[0], found[1], found[2]
 
 
