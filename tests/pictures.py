@@ -1,6 +1,7 @@
 """What tests ask of figures before they are pixels."""
 
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.quiver import Quiver
 
-from gridgrad.app.pictures.sheet import save
+from gridgrad.app.pictures.sheet import save, styled
 
 Y, X = np.mgrid[-2:2:60j, -3:3:90j]
 HILL = np.exp(-(X**2) - Y**2)
@@ -37,6 +38,13 @@ def saved(figure: Figure, suffix: str = ".png") -> bytes:
     file = io.BytesIO()
     save(figure, file, suffix)
     return file.getvalue()
+
+
+def laid_out(figure: Figure) -> None:
+    """All of the drawing but for the pixels, which take longest."""
+    with styled(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        figure.draw_without_rendering()
 
 
 def panels(figure: Figure) -> list[Any]:

@@ -203,7 +203,8 @@ def write_grib(name: str, levels: dict[str, int]) -> None:
                 "Ni": 4, "Nj": 3, "iDirectionIncrementInDegrees": 1, "jDirectionIncrementInDegrees": 1,
                 "latitudeOfFirstGridPointInDegrees": 52, "latitudeOfLastGridPointInDegrees": 50,
                 "longitudeOfFirstGridPointInDegrees": 0, "longitudeOfLastGridPointInDegrees": 3,
-                "typeOfLevel": "isobaricInhPa" if level else "surface", "shortName": short, "bitsPerValue": 24,
+                "typeOfLevel": "isobaricInhPa" if level else "surface", "shortName": short,
+                "bitsPerValue": 24,
             }  # fmt: skip
             for key, value in keys.items():
                 eccodes.codes_set(message, key, value)

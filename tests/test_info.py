@@ -162,6 +162,14 @@ class TestSurvey:
         assert found.dims[0].closed
         assert any("repeats its first meridian" in each for each in found.sentences)
 
+    def test_a_longitude_that_jumps_by_a_turn(self) -> None:
+        lon = ("lon", [350.0, 355, 0, 5], {"units": "degrees_east"})
+        found = surveyed(xr.Dataset({"t": ("lon", np.ones(4))}, {"lon": lon}))
+        assert found.sentences[0] == (
+            "lon turns back at sample 2 (from 355 to 0): add or subtract 360 from there on, so that it "
+            "rises or falls all the way."
+        )
+
     def test_unfit_coordinates_are_said_and_not_suggested(self) -> None:
         values = np.ones((3, 4))
         dataset = xr.Dataset(

@@ -1,7 +1,7 @@
 """How long a NetCDF 3 file must be: its library reads zeros where the end of one is missing.
 
-After "The NetCDF Classic Format Specification": all numbers are big-endian; a name or a list of values is padded to
-4 bytes; the versions 1, 2 and 5 differ in the width of counts and of offsets.
+After "The NetCDF Classic Format Specification": all numbers are big-endian; a name or a list of values is
+padded to 4 bytes; the versions 1, 2 and 5 differ in the width of counts and of offsets.
 """
 
 from pathlib import Path

@@ -29,7 +29,7 @@ def read(path: Path, var: Sequence[str] | None, coordinate: str | None) -> Sourc
     except (KeyError, zarr.errors.ContainsArrayError, zarr.errors.GroupNotFoundError):
         return _bare(path, zarr.open(store, mode="r"), var)
     # A folder lists its contents in any order.
-    dataset = found.dataset[sorted(found.dataset.data_vars)]
+    dataset = found.dataset[sorted(found.dataset.data_vars, key=str)]
     dataset.set_close(found.dataset.close)
     return replace(found, dataset=dataset)
 
