@@ -1,6 +1,7 @@
 """Arrays without coordinates: .npy, .npz, .pt and .safetensors."""
 
 import io
+import os
 import subprocess
 import sys
 import zipfile
@@ -196,51 +197,51 @@ def test_broken_files() -> None:
 
 
 STREAMED = """
-import resource, sys, warnings
+import re, sys
 import dask.array as da, numpy as np, xarray as xr
-import netCDF4, zarr, h5netcdf, rioxarray, torch, safetensors, pyarrow.parquet
 from pathlib import Path
 from gridgrad.app.files import open_source, write_dataset
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+def resident(kind):
+    return int(re.search(kind + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) // 1024
 
-def field(ndim):
-    shape, chunks = ((8192, 4096), (512, 2048)) if ndim == 2 else ((2**25,), (2**19,))
-    values = da.random.default_rng(1).random(shape, chunks=chunks)
-    coords = {"y": np.arange(8192.0), "x": np.arange(4096.0)} if ndim == 2 else {}
-    return xr.Dataset({"u": (("y", "x")[-ndim:], values)}, coords)
+def field(rows, columns, suffix):
+    if suffix == ".parquet":
+        return xr.Dataset({"u": ("x", da.random.random(rows * columns, chunks=2**19))})
+    values = da.random.random((rows, columns), chunks=(512, 1024))
+    coords = {"y": np.arange(float(rows)), "x": np.arange(float(columns))}
+    return xr.Dataset({"u": (("y", "x"), values)}, coords)
 
-small = xr.Dataset({"u": (("y", "x"), np.ones((64, 64)))}).chunk(y=8)
 for suffix in sys.argv[1:]:
-    part = small.isel(x=0) if suffix == ".parquet" else small
-    write_dataset(part, Path("s" + suffix), suffix)
-    open_source("s" + suffix).dataset.load()
-before = peak()
-for suffix in sys.argv[1:]:
-    write_dataset(field(1 if suffix == ".parquet" else 2), Path("f" + suffix), suffix)
-    wrote = peak() - before
-    read = 0.0
-    if suffix != ".parquet" and suffix != ".npz":
-        source = open_source("f" + suffix, var=None if suffix == ".npy" else ["u"])
-        (found,) = source.dataset.data_vars.values()
-        for start in range(0, 8192, 256):
-            read += float(found[start : start + 256].values.sum())
-        source.close()
-        assert abs(read / 2**25 - 0.5) < 1e-3
-    print(suffix, wrote, peak() - before)
+    for rows in (64, 8192):  # the first brings the library into memory
+        start = resident("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+        write_dataset(field(rows, 1024, suffix), Path("f" + suffix), suffix)
+        wrote = resident("VmHWM") - start
+        if suffix not in (".parquet", ".npz"):
+            source = open_source("f" + suffix, var=None if suffix == ".npy" else ["u"])
+            (found,) = source.dataset.data_vars.values()
+            parts = [float(found[at : at + 256].values.sum()) for at in range(0, rows, 256)]
+            source.close()
+            assert abs(sum(parts) / (rows * 1024) - 0.5) < 5e-3
+        if rows == 64 and suffix == ".zarr":
+            __import__("shutil").rmtree("f.zarr")
+    print(suffix, wrote, resident("VmHWM") - start)
 """
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells its peaks")
 def test_no_more_than_some_chunks_are_held_at_a_time() -> None:
-    """256 MiB in chunks of 8 MiB, or of 4, written and read again."""
+    """64 MiB in chunks of 4 MiB, written and read again."""
     suffixes = [".npy", ".nc", ".zarr", ".h5", ".tif", ".pt", ".safetensors", ".npz", ".parquet"]
     done = subprocess.run(
-        [sys.executable, "-c", STREAMED, *suffixes], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", STREAMED, *suffixes],
+        capture_output=True, text=True, check=False, env={**os.environ, "GDAL_CACHEMAX": "16"},
+    )  # fmt: skip
     assert not done.returncode, done.stderr
-    for line in done.stdout.splitlines():
-        suffix, wrote, read = line.split()
-        assert int(wrote) < 128, done.stdout
-        assert int(read) < 128, done.stdout
-    assert len(done.stdout.splitlines()) == len(suffixes)
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(suffixes)
+    for line in lines:
+        _, wrote, read = line.split()
+        assert int(wrote) <= 48, done.stdout
+        assert int(read) <= 48, done.stdout

@@ -45,14 +45,12 @@ def shapes(suffix: str) -> st.SearchStrategy[tuple[int, ...]]:
     return hnp.array_shapes(max_dims=most, min_side=2, max_side=9)
 
 
-# Letters of several alphabets, since files are written everywhere; no blanks or marks, since every format has its
-# own that it keeps for itself.
-NAMES = st.text("abcxyzÄéλЖ温_0123456789", min_size=1, max_size=8).filter(
-    lambda name: not name[0].isdigit() and not name.startswith("_")
-)
+# Letters of several alphabets, since files are written everywhere; no blanks or marks, since every format
+# has its own that it keeps for itself.
+NAMES = st.builds(str.__add__, st.sampled_from("abzÄéλЖ温"), st.text("abcÄλЖ温_012", max_size=6))
 ATTRIBUTES = st.dictionaries(
     NAMES.map(lambda name: f"note_{name}"),
-    st.one_of(st.text("abc äß温", min_size=1), st.integers(-9, 9), st.floats(-1e9, 1e9)),
+    st.one_of(st.text("abcäß温-.", min_size=1), st.integers(-9, 9), st.floats(-1e9, 1e9)),
     max_size=3,
 )
 
@@ -135,7 +133,7 @@ def test_round_trip(suffix: str, data: st.DataObject) -> None:
 def test_any_part_of_a_file_can_be_read(suffix: str, lazy: bool) -> None:
     field = hill(np.float32, 7, 9)
     if suffix in (".npy", ".csv"):
-        field = field[["u"]]
+        field = field[["u"]].astype(np.float64)
     if suffix == ".parquet":
         field = field.isel(lat=2, drop=True)
     if lazy:

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from gridgrad.app.info import info
 from gridgrad.app.options import shared
+from gridgrad.app.plot import PLOTS, plot
 from gridgrad.app.telling import say, told
 from gridgrad.errors import GridError
 
@@ -55,7 +57,20 @@ def _operate(command: str, **given: Any) -> None:
         from gridgrad.errors import NonMonotonicWarning
 
         output, quiet, memory = given["output"], given["quiet"], given["memory"]
-        several = {key: tuple(split(given[key])) for key in ("var", "dim", "boundary", "period")}
+        picture = given["plot"]
+        if picture is not None:
+            from gridgrad.app.atomic import check_output
+
+            check_output(
+                picture,
+                "--plot",
+                suffixes=PLOTS,
+                force=given["force"],
+                inputs=[Path(given["source"])],
+            )
+        several: dict[str, Any] = {
+            key: tuple(split(given[key])) for key in ("var", "dim", "boundary", "period")
+        }
         alone = ("accuracy", "edge_order", "time_unit", "coordinate", "dtype")
         request = Request(
             command=command,
@@ -77,6 +92,7 @@ def _operate(command: str, **given: Any) -> None:
             chunks=tuple(split(given["chunks"])),
             force=given["force"],
             resume=given["resume"],
+            holds=picture is not None,
             command_line=shlex.join(["gridgrad", *sys.argv[1:]]),
         )
         with warnings.catch_warnings(record=True) as caught:
@@ -84,13 +100,40 @@ def _operate(command: str, **given: Any) -> None:
             warnings.simplefilter("always", NonMonotonicWarning)
             with watcher(f"{command} of {Path(request.source).name}", quiet) as watched:
                 outcome = produce(request, output, how, watched)
+            if picture is not None:
+                _draw(picture, output, outcome, force=given["force"])
         notes = [*outcome.notes, *dict.fromkeys(str(each.message) for each in caught)]
         if output is not None:
             notes.append(_written(shown(output), outcome))
+        if picture is not None:
+            notes.append(f"Wrote {shown(picture)}.")
         # Only now, so that an error stands alone.
         for sentence in [] if quiet else notes:
             say(sentence)
         _describe(command, given, outcome)
+
+
+def _draw(picture: Path, output: Path | None, outcome: Any, *, force: bool) -> None:
+    """The samples beside the results, of which no more are read than are seen."""
+    from gridgrad.app.atomic import published
+    from gridgrad.app.files import open_source
+    from gridgrad.app.pictures.results import draw_results
+    from gridgrad.app.pictures.sheet import save
+
+    found = outcome.held
+    if found is None:
+        opened = open_source(str(output)).dataset
+        found = outcome.dataset.assign(
+            {
+                name: (each.dims, opened[name].variable, each.attrs)
+                for name, each in outcome.dataset.data_vars.items()
+                if name in opened.variables
+            }
+        )
+    source = outcome.results.source
+    fields = [source.dataset[name] for name in outcome.results.fields]
+    with published(picture, force=force) as file:
+        save(draw_results(source, fields, found), file, picture.suffix.lower())
 
 
 def _spacing_words(entries: list[str] | None) -> list[str]:
@@ -198,3 +241,7 @@ def curl() -> None:
       gridgrad gradient sample:terrain slope.nc
       gridgrad curl slope.nc vorticity.nc --var delevation_dx,delevation_dy --dim x,y
     """
+
+
+app.command()(info)
+app.command()(plot)

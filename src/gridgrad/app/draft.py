@@ -4,10 +4,10 @@
     OUT.incomplete/done       a line for every region that is finished
     OUT.incomplete/results    the results, as a Zarr store
 
-Regions are written straight into the store, each in chunks of its own. The output gets its name when all of it is
-on disk, in one step; until then nothing of that name exists, or what was there before. A line in `done` is written
-after the region, but the system may write it to the disk before; so lines count after a crash of the machine only if
-everything was flushed after them.
+Regions are written straight into the store, each in chunks of its own. The output gets its name when all of it
+is on disk, in one step; until then nothing of that name exists, or what was there before. A line in `done` is
+written after the region, but the system may write it to the disk before; so lines count after a crash of the
+machine only if everything was flushed after them.
 """
 
 import contextlib
@@ -60,24 +60,25 @@ class Draft:
             self.folder.mkdir(exist_ok=True)
         except OSError as fault:
             raise _failed(self.output, fault) from fault
-        with self._held():
-            try:
+        is_old = True  # another process's, or to be resumed another time
+        try:
+            with self._held():
                 if resume and self.exists():
                     self._check(signature)
                     self.done = self._finished(trusting=self._job()["boot"] == _boot())
                 else:
+                    is_old = False
                     self._clear()
                     create()
                     # Last, so that a draft with this file has a store.
                     self._write_job({**signature, "boot": _boot()})
                 with self._journalled():
                     yield
-            except OSError as fault:
-                raise _failed(self.output, fault) from fault
-            finally:
-                is_left = bool(self.done) and not self._is_published
-        if not is_left:
-            self._remove()
+        except OSError as fault:
+            raise _failed(self.output, fault) from fault
+        finally:
+            if self._is_published or not (is_old or self.done):
+                self._remove()
 
     @contextlib.contextmanager
     def _journalled(self) -> Iterator[None]:

@@ -85,17 +85,14 @@ def compute(request: Request) -> Results:
     chosen = [name for name, each in dataset.data_vars.items() if numeric(each) and each.ndim]
     fields = {name: _stored(request, dataset[name]) for name in chosen}
     if request.command in ("divergence", "curl"):
-        return Results(_vector(request, source, fields, inputs), source, fields, inputs)
+        result = _vector(request, source, fields, inputs)
+        return Results(_mapped(result, dataset), source, fields, inputs)
     found: dict[Any, xr.DataArray] = {}
     used: dict[Any, xr.DataArray] = {}
     for name, array in fields.items():
-        try:
-            dims = words.dims_of(request.dim, array) or list(array.dims)
-            missing = [dim for dim in dims if not _lies_along(array, dim)]
-        except GridError:
-            missing = list(request.dim)
-        if missing and len(fields) > 1 and not request.var:
+        if len(fields) > 1 and not request.var and not _has(array, request.dim):
             continue  # a variable of other dims
+        dims = words.dims_of(request.dim, array) or list(array.dims)
         _no_2d(array, request)
         found |= _of_one(request, source, array, dims, inputs)
         used[name] = array
@@ -105,7 +102,20 @@ def compute(request: Request) -> Results:
             f"{', '.join(map(repr, request.dim))}; there are: {listing(chosen, dataset)}, with the dims "
             f"{', '.join(map(str, dataset.sizes))}."
         )
-    return Results(xr.Dataset(found, attrs=dataset.attrs), source, used, inputs)
+    result = _mapped(xr.Dataset(found, attrs=dataset.attrs), dataset)
+    return Results(result, source, used, inputs)
+
+
+def _mapped(result: xr.Dataset, dataset: xr.Dataset) -> xr.Dataset:
+    """With the variables that describe the map projections which results name, as CF has it."""
+    names = {
+        where.get("grid_mapping")
+        for each in result.data_vars.values()
+        for where in (each.encoding, each.attrs)
+    }
+    return result.assign_coords(
+        {name: dataset[name].variable for name in names if name in dataset.data_vars}
+    )
 
 
 def _of_one(
@@ -153,7 +163,7 @@ def _vector(
     result = getattr(tools, request.command)(dict(zip(names, dims, strict=True)), **options)
     if isinstance(result, xr.DataArray):
         result = result.to_dataset()
-    return result.assign_attrs(dataset.attrs)
+    return xr.Dataset(result.data_vars, result.coords, dataset.attrs)
 
 
 def _options(
@@ -169,6 +179,14 @@ def _options(
             if dim in array.dims and dim not in array.coords:
                 steps.setdefault(dim, 1 if given is None or isinstance(given, dict) else given)
         given = steps or given
+    given_for = given if isinstance(given, dict) else {}
+    for dim in dims:
+        is_given = given is not None and (dim in given_for or not given_for)
+        if dim in array.dims and dim not in array.coords and not is_given:
+            raise GridError(
+                f"dim {dim!r} of {array.name!r} has no coordinate to take positions from; give its step "
+                f"with --spacing {dim}=STEP (1 counts samples), or choose others with --dim."
+            )
     boundary = words.by_dim(request.boundary, "--boundary", words.boundary, dims)
     return {
         "accuracy": request.accuracy,
@@ -196,11 +214,11 @@ def _widened(dtype: np.dtype[Any], wanted: str | None) -> np.dtype[Any]:
     return dtype
 
 
-def _lies_along(array: xr.DataArray, dim: Any) -> bool:
-    if dim in array.dims or dim in array.coords:
-        return True
+def _has(array: xr.DataArray, dims: Sequence[str]) -> bool:
+    """Whether an array lies along all of these dims."""
     try:
-        find(array, dim)
+        for dim in words.dims_of(dims, array):
+            find(array, dim)
     except GridError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""From what was asked for to an output that is whole: checked first, made region by region, then given its name."""
+"""From what was asked for to a whole output: checked first, made region by region, then given its name."""
 
 import datetime
 import os
@@ -17,11 +17,13 @@ from gridgrad.app import stream, words
 from gridgrad.app.budget import installed, resident, told_bytes
 from gridgrad.app.draft import Draft, fingerprint
 from gridgrad.app.files import OUTPUTS, check_writable, write_dataset
+from gridgrad.app.files.faults import reason
 from gridgrad.app.job import Job, Region, input_chunks
 from gridgrad.app.operators import Request, Results, compute
 from gridgrad.app.source import FileProblem, shown
 from gridgrad.app.store import Held, Store, fits_in_memory
 from gridgrad.app.summary import Summary, merge
+from gridgrad.errors import GridError
 from gridgrad.xarray import append_history
 
 # What this process needs beside regions: libraries that are loaded later, tables, caches.
@@ -40,6 +42,8 @@ class How:
     chunks: tuple[str, ...] = ()
     force: bool = False
     resume: bool = False
+    holds: bool = False
+    """Results are wanted in memory, if they go to no file."""
     command_line: str = ""
 
 
@@ -79,7 +83,8 @@ def produce(request: Request, output: Path | None, how: How, watched: Watched) -
     Raises
     ------
     GridError
-        In one sentence. What stood at `output` before is untouched then, and what was finished can be resumed.
+        In one sentence. What stood at `output` before is untouched then, and what was finished can be
+        resumed.
     """
     threads = how.threads or gridgrad.get_num_threads()
     limit = how.memory or installed() // 4
@@ -111,7 +116,7 @@ def produce(request: Request, output: Path | None, how: How, watched: Watched) -
     began = time.monotonic()
     maker = _Maker(request, how, job, threads, watched, outcome)
     if draft is None:
-        maker.run(_nowhere, {})
+        maker.nowhere(template, room)
     else:
         assert output is not None
         maker.into(draft, output.suffix.lower(), template, in_memory)
@@ -126,13 +131,27 @@ class _Maker:
         self.request, self.how, self.job, self.threads = request, how, job, threads
         self.watched, self.outcome = watched, outcome
 
+    def nowhere(self, template: xr.Dataset, room: int) -> None:
+        """Describe the results, and hold them if they are wanted."""
+        if not self.how.holds:
+            self.run(_nowhere, {})
+            return
+        if not fits_in_memory(self.job, room):
+            raise GridError(
+                "the results are too large for a picture without an OUTPUT that they are read from; give one."
+            )
+        held = Held(self.job, template)
+        self.run(held, {})
+        self.outcome.held = held.opened()
+
     def into(self, draft: Draft, suffix: str, template: xr.Dataset, in_memory: bool) -> None:
         """Make the output that a draft is for."""
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         resumed = self.how.resume and draft.exists()
+        when = str(draft.signature()["when"]) if resumed else now
         signature = {
             "gridgrad": __version__,
-            "when": draft.signature()["when"] if resumed else now,
+            "when": when,
             "inputs": fingerprint(self.outcome.results.inputs),
             "request": vars(self.request) | {"chunks": self.how.chunks, "suffix": suffix},
             "results": [[str(name), list(part.shape), list(part.chunks)]
@@ -143,7 +162,7 @@ class _Maker:
             self._as_before(draft)
             signature["regions"] = self.job.lengths
         template = append_history(
-            template, self.how.command_line, datetime.datetime.fromisoformat(signature["when"])
+            template, self.how.command_line, datetime.datetime.fromisoformat(when)
         )
         store = Held(self.job, template) if in_memory else Store(draft.store, self.job, template)
         with draft.begun(
@@ -159,7 +178,12 @@ class _Maker:
                 made = draft.folder / f"whole{suffix}"
                 made.unlink(missing_ok=True)
                 dataset = store.opened()
-                write_dataset(dataset, made, suffix)
+                try:
+                    write_dataset(dataset, made, suffix)
+                except (OSError, RuntimeError) as fault:  # HDF5 has errors of its own
+                    raise FileProblem(
+                        f"{shown(draft.output)} could not be written: {reason(fault)}."
+                    ) from fault
                 self.outcome.held = dataset if in_memory else None
             draft.publish(made, force=self.how.force)
 
@@ -203,7 +227,7 @@ class _Maker:
                 self.outcome.summaries[name] = merge([each[number] for each in found])
 
 
-class TooLittle(gridgrad.GridError):
+class TooLittle(GridError):
     """Too little memory for the program itself."""
 
     def __init__(self, need: int) -> None:

@@ -1,8 +1,8 @@
 """How a result that is larger than memory is cut into regions, each of which is made and written by itself.
 
 A region is made of whole chunks of the output (of shards, where there are some), so that no chunk is written
-twice. It reads its own samples and a halo of some more. Where a dim with a halo is cut, the chunks of the input
-next to the cut are read once more; so regions grow along such dims first, as far as memory allows.
+twice. It reads its own samples and a halo of some more. Where a dim with a halo is cut, the chunks of the
+input next to the cut are read once more; so regions grow along such dims first, as far as memory allows.
 """
 
 import itertools

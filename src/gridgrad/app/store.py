@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from gridgrad.app.files import encoding_for
-from gridgrad.app.files.layout import zarr_format
+from gridgrad.app.files.layout import CF_NAMES, zarr_format
 from gridgrad.app.job import Job, Part, Region
 
 Writer = Callable[[Part, Region, list[Any]], None]
@@ -27,7 +27,7 @@ class Store:
         import dask.array
 
         dataset, encoding = self.template.copy(), {}
-        version: Any = zarr_format(dataset.data_vars.values())
+        version: Any = zarr_format([each.variable for each in dataset.data_vars.values()])
         for part in self.job.parts:
             for name, dtype in zip(part.names, part.dtypes, strict=True):
                 variable = dataset.variables[name]
@@ -37,10 +37,13 @@ class Store:
                     words["chunks"] = part.chunks
                 encoding[name] = words
                 zeros = dask.array.zeros(part.shape, dtype=dtype, chunks=part.shape)
-                dataset[name] = (variable.dims, zeros, variable.attrs)
+                # Names of coordinates are no way of writing: xarray looks for them with the variable.
+                named = {key: words.pop(key) for key in CF_NAMES if key in words}
+                dataset[name] = (variable.dims, zeros, variable.attrs, named)
         for name, each in dataset.coords.items():
-            encoding[name] = encoding_for(each.variable, ".zarr")
-            each.encoding = {}
+            words = encoding_for(each.variable, ".zarr")
+            each.encoding = {key: words.pop(key) for key in CF_NAMES if key in words}
+            encoding[name] = words
         with warnings.catch_warnings():
             # Of consolidated metadata, which the format's version 3 only tolerates; xarray looks for them.
             warnings.simplefilter("ignore")
@@ -54,7 +57,8 @@ class Store:
 
     def opened(self) -> xr.Dataset:
         """The results, to be read lazily."""
-        return xr.open_zarr(self.path, chunks={})[list(self.template.data_vars)]
+        found: xr.Dataset = xr.open_zarr(self.path, chunks={})
+        return found[list(self.template.data_vars)]
 
 
 class StoreWriter:

@@ -1,5 +1,6 @@
 """Regions made and written one after another, by threads here or by the workers of a cluster."""
 
+import asyncio
 import contextlib
 import itertools
 import os
@@ -83,11 +84,12 @@ def cluster(address: str) -> Iterator[Any]:
             "--scheduler needs distributed, which comes with: pip install 'gridgrad[cluster]'."
         ) from missing
     try:
+        # A client itself waits for ever where a port is open and nobody speaks.
+        asyncio.run(asyncio.wait_for(_ask(address), _PATIENCE))
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except Exception as fault:
         raise FileProblem(
-            f"the scheduler {address!r} did not answer within {_PATIENCE} s: "
-            f"{type(fault).__name__}."
+            f"the scheduler {address!r} did not answer within {_PATIENCE} s: {type(fault).__name__}."
         ) from fault
     try:
         if not client.scheduler_info()["workers"]:
@@ -95,6 +97,13 @@ def cluster(address: str) -> Iterator[Any]:
         yield client
     finally:
         client.close()
+
+
+async def _ask(address: str) -> None:
+    from distributed.core import connect
+
+    comm = await connect(address, timeout=_PATIENCE)
+    await comm.close()
 
 
 def by_cluster(

@@ -60,7 +60,9 @@ def by_dim(
             )
         return dict(zip(dims, values, strict=True))
     if len(named) < len(words):
-        raise GridError(f"{option} must name the dim of every value, or of none, but is {', '.join(words)}.")
+        raise GridError(
+            f"{option} must name the dim of every value, or of none, but is {', '.join(words)}."
+        )
     found: dict[str, Any] = {}
     for word in named:
         name, _, value = word.partition("=")
@@ -89,7 +91,7 @@ def number(option: str) -> Callable[[str], float]:
         found = _number(text)
         if isinstance(found, str):
             raise GridError(f"{option} must be a number, but one is {text!r}.")
-        return found
+        return float(found)
 
     return read
 

@@ -5,6 +5,7 @@ written too, `check(template, path)` and `write(dataset, path, suffix)`. Those m
 this one imports them only when a file is opened.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -117,7 +118,10 @@ def write_dataset(dataset: "xr.Dataset", path: Path, suffix: str) -> None:
     kind = _format(Path(f"output{suffix}"), writing=True)
     module = _module(kind, path)
     module.check(dataset, path.with_suffix(suffix))
-    module.write(dataset, path, suffix)
+    with warnings.catch_warnings():
+        # As on opening; Zarr, say, warns of strings, which its specification has not settled.
+        warnings.simplefilter("ignore")
+        module.write(dataset, path, suffix)
 
 
 def encoding_for(variable: "xr.Variable", suffix: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ def fill(variables: Sequence[xr.Variable], targets: Sequence[Any]) -> None:
 
     Chunks of all variables at one place are computed together, so that what they share is computed once.
     """
-    lazy = []
+    lazy: list[tuple[Any, Any]] = []
     for variable, target in zip(variables, targets, strict=True):
         if is_lazy(variable):
             lazy.append((variable.data, target))
@@ -27,7 +27,8 @@ def fill(variables: Sequence[xr.Variable], targets: Sequence[Any]) -> None:
         import dask.array
 
         with one_by_one():
-            dask.array.store(*map(list, zip(*lazy, strict=True)), lock=False)
+            arrays, places = map(list, zip(*lazy, strict=True))
+            dask.array.store(arrays, places, lock=False)
 
 
 @contextmanager

@@ -49,10 +49,10 @@ def bands(variables: Sequence[xr.Variable]) -> Iterator[list[Any]]:
         if lazy is None:
             yield [each.values for each in part]
             continue
-        import dask
+        from dask.base import compute
 
         with one_by_one():
-            yield list(dask.compute(*(each.data for each in part)))
+            yield list(compute(*(each.data for each in part)))
 
 
 def missing(dataset: xr.Dataset, path: Path) -> list[str]:

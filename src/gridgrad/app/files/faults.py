@@ -20,9 +20,9 @@ def opening(path: Path, called: str) -> Iterator[None]:
             yield
     except (GridError, MemoryError, ModuleNotFoundError):
         raise
-    except OSError as fault:
-        raise FileProblem(f"{shown(path)} cannot be read: {reason(fault)}.") from fault
     except Exception as fault:
+        if isinstance(fault, OSError) and fault.errno:
+            raise FileProblem(f"{shown(path)} cannot be read: {reason(fault)}.") from fault
         # NumPy, zipfile, zlib, HDF5 and the like raise a dozen types between them.
         if "allow_pickle" in str(fault) or "Python objects" in str(fault):
             raise objects(path) from fault

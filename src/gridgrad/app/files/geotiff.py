@@ -1,23 +1,27 @@
-"""GeoTIFF: maps with their coordinates, by rasterio and rioxarray; other TIFF images are grey levels."""
+"""GeoTIFF: maps with their coordinates, by rasterio; other TIFF images are grey levels."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
 from gridgrad.app.files import images
 from gridgrad.app.files.blocks import fill
 from gridgrad.app.files.layout import encoding_for
-from gridgrad.app.files.lazy import guarded
+from gridgrad.app.files.lazy import guarded, variable
 from gridgrad.app.source import FileProblem, Source, shown
 
-# The tags that place an image: a scale with tie points, a matrix, and GeoTIFF's directory of keys.
-GEOREFERENCES = (33550, 33922, 34264, 34735)
+# The tags that place an image, which are a scale with tie points, a matrix, and GeoTIFF's directory of keys;
+# and the one in which GDAL keeps names of bands.
+MAP = (33550, 33922, 34264, 34735, 42112)
 # GDAL keeps blocks that it has read, up to this many megabytes. Its own default is 5 % of the machine's
 # memory.
 CACHE = "64"
@@ -25,7 +29,7 @@ CACHE = "64"
 
 def read(path: Path, var: Sequence[str] | None, coordinate: str | None) -> Source:
     """The bands of a map as variables, or an image in grey levels."""
-    placed = _georeferenced(path)
+    placed = _is_map(path)
     if placed is False or (placed and find_spec("rioxarray") is None):
         image = images.read(path, var, coordinate)
         note = (
@@ -38,14 +42,14 @@ def read(path: Path, var: Sequence[str] | None, coordinate: str | None) -> Sourc
     return Source(guarded(dataset, path), title=path.name, path=path, counts_samples=counts)
 
 
-def _georeferenced(path: Path) -> bool | None:
-    """Whether a TIFF says where it lies; None if Pillow cannot read it."""
-    from PIL import Image
+def _is_map(path: Path) -> bool | None:
+    """Whether a TIFF is more than an image; None if Pillow cannot read it."""
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as image:
-            return any(tag in getattr(image, "tag_v2", ()) for tag in GEOREFERENCES)
-    except Image.UnidentifiedImageError:
+            return any(tag in getattr(image, "tag_v2", ()) for tag in MAP)
+    except UnidentifiedImageError:
         return None
 
 
@@ -53,25 +57,81 @@ def _rasterio() -> Any:
     os.environ.setdefault("GDAL_CACHEMAX", CACHE)
     import rasterio
 
+    # Of images that are in no place: those count samples.
+    warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
     return rasterio
+
+
+class Band(BackendArray):
+    """The samples of one band; a file of GDAL's is for one thread, so each reading opens its own."""
+
+    def __init__(self, path: Path, number: int, shape: tuple[int, ...], dtype: Any) -> None:
+        self.path = str(path)
+        self.number = number
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.BASIC, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> Any:
+        # GDAL reads windows without steps: those are taken from what it has read.
+        ranges = [
+            range(size)[each] if isinstance(each, slice) else range(int(each), int(each) + 1)
+            for each, size in zip(key, self.shape, strict=True)
+        ]
+        if not all(ranges):
+            return np.empty([len(each) for each in ranges], self.dtype)
+        window = tuple((each[0], each[-1] + 1) for each in ranges)
+        with _rasterio().open(self.path) as file:
+            samples = file.read(self.number, window=window)
+        steps = tuple(
+            slice(None, None, each.step) if isinstance(taken, slice) else 0
+            for each, taken in zip(ranges, key, strict=True)
+        )
+        return samples[steps]
 
 
 def _bands(path: Path) -> xr.Dataset:
     rasterio = _rasterio()
-    import rioxarray
+    import rioxarray  # noqa: F401  # registers .rio
 
-    dataset: Any = rioxarray.open_rasterio(
-        path, band_as_variable=True, mask_and_scale=True, cache=False
-    )
     with rasterio.open(path) as file:
-        names = dict(zip(dataset.data_vars, _names(file), strict=True))
         packed = (file.profile.get("compress") or "").lower() or None
-        chunks = file.block_shapes
-    for (old, variable), block in zip(dataset.data_vars.items(), chunks, strict=True):
-        if names[old] != old:
-            variable.attrs.pop("long_name", None)
-        variable.encoding |= {"compression": packed, "chunks": block}
-    return dataset.rename_vars(names)
+        names, crs, at = _names(file), file.crs, file.transform
+        variables = {}
+        for place, name in enumerate(names):
+            array = Band(path, place + 1, file.shape, file.dtypes[place])
+            encoding = {"compression": packed, "chunks": file.block_shapes[place]}
+            variables[name] = variable(("y", "x"), array, encoding, _attributes(file, place))
+        attrs = {key: value for key, value in file.tags().items() if key != "AREA_OR_POINT"}
+        # Samples stand in the middle of their cells; a map that is turned has no positions along its dims.
+        rows, columns = np.arange(file.height) + 0.5, np.arange(file.width) + 0.5
+    dataset: Any = xr.decode_cf(xr.Dataset(variables, attrs=attrs))
+    if not at.is_identity and at.is_rectilinear:
+        dataset = dataset.assign_coords(x=at.c + columns * at.a, y=at.f + rows * at.e)
+    if crs is not None:
+        # Coordinates get their units and standard names from it.
+        dataset = dataset.rio.write_crs(crs).rio.write_coordinate_system()
+    return cast(xr.Dataset, dataset)
+
+
+def _attributes(file: Any, place: int) -> dict[str, Any]:
+    """What the file says of a band: how it is packed, in CF's words, and its tags."""
+    found = {
+        key: value
+        for key, value in file.tags(place + 1).items()
+        if not key.startswith("STATISTICS_")
+    }
+    if file.nodatavals[place] is not None:
+        found["_FillValue"] = np.dtype(file.dtypes[place]).type(file.nodatavals[place])
+    if (file.scales[place], file.offsets[place]) != (1.0, 0.0):
+        found |= {"scale_factor": file.scales[place], "add_offset": file.offsets[place]}
+    if file.units[place]:
+        found["units"] = file.units[place]
+    return found
 
 
 def _names(file: Any) -> list[str]:
@@ -87,17 +147,17 @@ def check(template: xr.Dataset, path: Path) -> None:
     _rasterio()
     from rasterio.dtypes import check_dtype
 
-    dims = {variable.dims for variable in template.data_vars.values()}
+    dims = {each.dims for each in template.data_vars.values()}
     if len(dims) != 1 or len(next(iter(dims))) != 2:
         listing = ", ".join(f"{name} ({each.ndim}-D)" for name, each in template.data_vars.items())
         raise FileProblem(
             f"{shown(path)} can hold variables of the same 2 dims, but there is: {listing or 'nothing'}; "
             "write .nc or .zarr."
         )
-    for name, variable in template.data_vars.items():
-        if not check_dtype(variable.dtype):
+    for name, each in template.data_vars.items():
+        if not check_dtype(each.dtype):
             raise FileProblem(
-                f"{shown(path)} cannot hold {variable.dtype}, such as {name}; write .nc or .zarr."
+                f"{shown(path)} cannot hold {each.dtype}, such as {name}; write .nc or .zarr."
             )
     for dim in next(iter(dims)):
         if dim in template.indexes and template.sizes[dim] > 1:
@@ -141,10 +201,12 @@ def write(dataset: xr.Dataset, path: Path, suffix: str) -> None:
             file.set_band_description(number, str(name))
             file.update_tags(number, **{str(key): str(value) for key, value in each.attrs.items()})
         file.update_tags(**{str(key): str(value) for key, value in dataset.attrs.items()})
-        fill([each.variable for each in variables], [Band(file, number) for number in file.indexes])
+        fill(
+            [each.variable for each in variables], [Target(file, number) for number in file.indexes]
+        )
 
 
-class Band:
+class Target:
     """A band that takes blocks of samples."""
 
     def __init__(self, file: Any, number: int) -> None:
@@ -161,7 +223,7 @@ class Band:
 def _creation(variable: xr.Variable, suffix: str) -> dict[str, Any]:
     """How the file is laid out: in tiles and compressed, as the samples were."""
     wanted = encoding_for(variable, suffix)
-    result = {}
+    result: dict[str, Any] = {}
     rows, columns = wanted.get("chunks", (0, 0))
     if rows and columns and not rows % 16 and not columns % 16:
         result |= {"tiled": True, "blockysize": rows, "blockxsize": columns}

@@ -80,4 +80,4 @@ def _groups(place: Any, **engine: Any) -> dict[str, list[str]]:
 
 
 def _inside(groups: dict[str, list[str]]) -> list[str]:
-    return [f"{group}/{name}".strip("/") for group, names in groups.items() for name in names]
+    return sorted(f"{group}/{name}".strip("/") for group, names in groups.items() for name in names)

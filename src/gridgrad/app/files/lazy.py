@@ -87,10 +87,13 @@ class Brain(Mapped):
 
 
 def variable(
-    dims: tuple[str, ...], array: BackendArray, encoding: dict[str, Any] | None = None
+    dims: tuple[str, ...],
+    array: BackendArray,
+    encoding: dict[str, Any] | None = None,
+    attrs: dict[str, Any] | None = None,
 ) -> xr.Variable:
     """A variable that reads from `array`."""
-    return xr.Variable(dims, indexing.LazilyIndexedArray(array), encoding=encoding or {})
+    return xr.Variable(dims, indexing.LazilyIndexedArray(array), attrs, encoding)
 
 
 def guarded(dataset: xr.Dataset, path: Path) -> xr.Dataset:

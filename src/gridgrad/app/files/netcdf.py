@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from gridgrad.app.files.blocks import writing
+from gridgrad.app.files.classic import missing_bytes
 from gridgrad.app.files.groups import labelled
 from gridgrad.app.files.layout import encoding_for
 from gridgrad.app.source import FileProblem, Source, shown
@@ -22,6 +23,8 @@ _CLASSIC_BYTES = 2**32 - 4
 def read(path: Path, var: Sequence[str] | None, coordinate: str | None) -> Source:
     """A NetCDF file, decoded by CF; `var` may lead into a group: `group/name`."""
     del coordinate
+    if missing := missing_bytes(path):
+        raise FileProblem(f"{shown(path)} is not whole: {missing} bytes are missing at its end.")
     return labelled(path, var, engine="netcdf4")
 
 

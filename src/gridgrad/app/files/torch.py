@@ -1,5 +1,6 @@
 """PyTorch's tensors (.pt): one, or several by name."""
 
+import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from gridgrad.app.files.blocks import fill, is_lazy
+from gridgrad.app.files.faults import objects
 from gridgrad.app.files.lazy import Mapped, guarded, variable
 from gridgrad.app.files.npy import NAME
 from gridgrad.app.files.npz import named_dims
@@ -42,7 +44,13 @@ def _load(path: str) -> Any:
     """What is in the file, and no code of it."""
     # Files from before PyTorch 1.6 are no zip files, and cannot be mapped.
     mapped = zipfile.is_zipfile(path)
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as fault:
+        # PyTorch's own text is about how to run the code all the same.
+        if "GLOBAL" in str(fault):
+            raise objects(Path(path)) from fault
+        raise FileProblem(f"{shown(path)} is not a whole .pt file.") from fault
 
 
 def _numpy(tensor: torch.Tensor) -> Any:
@@ -138,17 +146,17 @@ def _write_in_pieces(arrays: dict[str, xr.Variable], path: Path) -> None:
             name: torch.empty(each.shape, dtype=getattr(torch, each.dtype.name))
             for name, each in arrays.items()
         }
-        with torch.serialization.skip_data():
-            torch.save(_alone(shapes), path)
-        found = torch.load(path, weights_only=True)
-        holes = found if isinstance(found, dict) else dict.fromkeys(arrays, found)
-        places = [
-            Mapped(
-                path,
-                holes[name].untyped_storage()._checkpoint_offset,
-                each.shape,
-                each.dtype.newbyteorder("="),
-            )
-            for name, each in arrays.items()
-        ]
+    with torch.serialization.skip_data(materialize_fake_tensors=True):
+        torch.save(_alone(shapes), path)
+    found = torch.load(path, map_location="meta", weights_only=True)
+    holes = found if isinstance(found, dict) else dict.fromkeys(arrays, found)
+    places = [
+        Mapped(
+            path,
+            holes[name].untyped_storage()._checkpoint_offset,
+            each.shape,
+            each.dtype.newbyteorder("="),
+        )
+        for name, each in arrays.items()
+    ]
     fill(list(arrays.values()), places)

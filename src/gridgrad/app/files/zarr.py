@@ -1,6 +1,7 @@
 """Zarr stores of version 2 and 3, in folders or (to read) in zip files, by zarr through xarray."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,13 @@ def read(path: Path, var: Sequence[str] | None, coordinate: str | None) -> Sourc
     del coordinate
     store: Any = zarr.storage.ZipStore(path, mode="r") if path.is_file() else path
     try:
-        return labelled(path, var, store, engine="zarr")
-    except (KeyError, zarr.errors.GroupNotFoundError):
+        found = labelled(path, var, store, engine="zarr")
+    except (KeyError, zarr.errors.ContainsArrayError, zarr.errors.GroupNotFoundError):
         return _bare(path, zarr.open(store, mode="r"), var)
+    # A folder lists its contents in any order.
+    dataset = found.dataset[sorted(found.dataset.data_vars, key=str)]
+    dataset.set_close(found.dataset.close)
+    return replace(found, dataset=dataset)
 
 
 class Bare(BackendArray):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gridgrad.app.field import Array
+from gridgrad.app.pictures.reading import Array
 
 
 def drawable(where: Array, *, monotonic: bool) -> bool:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gridgrad.app.field import Array
+from gridgrad.app.pictures.reading import Array
 
 PER_SIDE = 22
 """About how many arrows stand along the longer side."""
@@ -42,15 +42,21 @@ def cell_centres(positions: Array, size: int) -> Array:
     return means
 
 
-def fitted(down: Array, right: Array) -> tuple[Array, Array, float]:
+def usual_length(down: Array, right: Array) -> float:
+    """The length that 19 of 20 arrows do not exceed."""
+    length = np.hypot(down, right)
+    known = length[length > 0]
+    return float(np.quantile(known, 0.95)) if known.size else 1.0
+
+
+def fitted(down: Array, right: Array, usual: float | None = None) -> tuple[Array, Array, float]:
     """Arrows of which the longest are cut and the shortest left out, and the usual length.
 
-    19 of 20 are not longer than the usual; an arrow beyond 1.25 of it would cover others, and one
+    An arrow beyond 1.25 of it would cover others, and one
     below a thirtieth of it would be a dot.
     """
     length = np.hypot(down, right)
-    known = length[length > 0]
-    usual = float(np.quantile(known, 0.95)) if known.size else 1.0
+    usual = usual_length(down, right) if usual is None else usual
     factor = np.full(length.shape, np.nan)
     np.divide(1.25 * usual, length, out=factor, where=length > 0)
     factor = np.where(length > usual / 30, np.minimum(factor, 1.0), np.nan)

@@ -1,6 +1,7 @@
 """Which colours a field gets: the map that fits its values, and limits that one outlier cannot
 move."""
 
+import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +9,16 @@ import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
-from gridgrad.app.field import Array
+from gridgrad.app.pictures.reading import Array
+from gridgrad.errors import GridError
 
 GREY = "0.72"
 """Where there is no number."""
 
-TRIM = 0.01
+TRIM = 0.02
 """The share of samples at each end that the colours may leave out."""
+
+SIGNED = "RdBu_r"
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,20 @@ class Colours:
         return Normalize(self.low, self.high)
 
 
+def check_map(name: str) -> None:
+    """Refuse a colour map that Matplotlib does not have."""
+    if name not in matplotlib.colormaps:
+        near = difflib.get_close_matches(name, list(matplotlib.colormaps), 3) or ["viridis", SIGNED]
+        raise GridError(
+            f"--cmap must be a colour map of Matplotlib, such as {', '.join(near)}, but it is {name!r}."
+        )
+
+
 def limits(values: Array) -> tuple[float, float]:
     """The range of the finite values, without a few extreme ones where they would stretch it.
 
-    At least one sample is left out at each end and at most 1 %, and only if that makes the range
-    less than two thirds of what it was: a smooth field keeps its full range.
+    It is from the 2nd to the 98th percentile, and at least one sample is left out at each end, but only
+    if the full range is more than half as wide again: a smooth field keeps it.
     """
     finite = np.sort(values[np.isfinite(values)], axis=None)
     if not finite.size:
@@ -51,27 +64,39 @@ def limits(values: Array) -> tuple[float, float]:
     return low, high
 
 
-def choose(values: Array, look: str = "plain") -> Colours:
-    """The colours for `values`: diverging around zero for both signs, sequential for one."""
-    low, high = limits(values)
-    if look == "plain" and low < 0 < high and min(-low, high) > 0.1 * max(-low, high):
+def choose(
+    values: Array,
+    look: str = "plain",
+    *,
+    within: tuple[float, float] | None = None,
+    name: str | None = None,
+) -> Colours:
+    """The colours for `values`: diverging around zero for both signs, sequential for one.
+
+    A `look` of "slope" or "size" is that of lengths, which begin at zero. `within` are limits, and `name` is
+    a colour map, that someone asked for.
+    """
+    low, high = limits(values) if within is None else within
+    signed = look == "plain" and low < 0 < high and min(-low, high) > 0.1 * max(-low, high)
+    if signed and within is None:
         high = max(-low, high)
-        low, name = -high, "RdBu_r"
-    elif look == "slope":
-        low, name = 0.0, "magma"
-    else:
-        name = {"image": "gray", "terrain": "gist_earth"}.get(look, "viridis")
+        low = -high
+    elif look in ("slope", "size") and within is None:
+        low = 0.0
+    usual = {"image": "gray", "terrain": "gist_earth", "slope": "magma"}.get(look, "viridis")
     if not low < high:
         # A constant field has no range: any will do that has it in the middle.
         room = abs(low) / 2 or 0.5
-        low, high = (0.0, 2 * room) if look == "slope" else (low - room, low + room)
+        low, high = (0.0, 2 * room) if look in ("slope", "size") else (low - room, low + room)
     finite = values[np.isfinite(values)]
     beyond_low, beyond_high = bool((finite < low).any()), bool((finite > high).any())
     extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max", (1, 1): "both"}[
         beyond_low, beyond_high
     ]
-    colours = matplotlib.colormaps[name]
-    if look == "terrain":
+    colours = matplotlib.colormaps[name or (SIGNED if signed else usual)]
+    if look == "terrain" and name is None:
         # Without the blue of the sea and the white of the snow, of which this map's ends are made.
-        colours = LinearSegmentedColormap.from_list(name, colours(np.linspace(0.28, 0.93, 256)))
+        colours = LinearSegmentedColormap.from_list(
+            "terrain", colours(np.linspace(0.28, 0.93, 256))
+        )
     return Colours(colours.with_extremes(bad=GREY), low, high, extend)
