@@ -29,7 +29,10 @@ job.Job.cut = lambda self, limit, threads=1: cut(self, 12 << 10, threads)
 write = store.StoreWriter.__call__
 store.StoreWriter.__call__ = lambda self, *words: (time.sleep(0.02), write(self, *words))[1]
 made = job.Job.compute
-job.Job.compute = lambda self, region: (open('computed', 'a').write(region.key + chr(10)), made(self, region))[1]
+def compute(self, region):
+    open('computed', 'a').write(region.key + chr(10))
+    return made(self, region)
+job.Job.compute = compute
 from gridgrad.app import produce
 produce.fits_in_memory = lambda *_: False
 """
@@ -44,10 +47,9 @@ def _in_a_folder_of_its_own(tmp_path, monkeypatch):
 @pytest.fixture
 def source():
     values = np.random.default_rng(0).normal(size=(4, 64, 64)).astype("f4")
-    array = xr.DataArray(values, dims=("t", "y", "x"), name="f", coords={"x": np.arange(64) ** 1.1, "y": np.arange(64)})  # fmt: skip
-    array.to_dataset().to_zarr(
-        "f.zarr", encoding={"f": {"chunks": (1, 16, 16)}}, consolidated=False
-    )
+    coords = {"x": np.arange(64) ** 1.1, "y": np.arange(64)}
+    dataset = xr.Dataset({"f": (("t", "y", "x"), values)}, coords)
+    dataset.to_zarr("f.zarr", encoding={"f": {"chunks": (1, 16, 16)}}, consolidated=False)
 
 
 def running(*words):
@@ -61,7 +63,7 @@ def lines(path):
 
 
 def killed_after(count, output, *words, how=signal.SIGKILL):
-    """Start the command, and kill it when so many regions are finished; whether it was killed before its end."""
+    """Start the command, and kill it when so many regions are finished; whether that was before its end."""
     process = running(*WORDS, output, *words)
     journal = Path(f"{output}.incomplete", "done")
     deadline = time.monotonic() + 60
@@ -160,12 +162,16 @@ def begun(path, signature, *, resume=False):
 SUMMARIES = [summarise(np.arange(5.0)), summarise(np.array([np.nan, 1e308]))]
 
 
+def interrupted(draft, *keys):
+    for key in keys:
+        draft.finish(key, SUMMARIES)
+    raise KeyboardInterrupt
+
+
 def cut_off(path="g.zarr", keys=("a", "b")):
     draft, context = begun(path, {"x": 1})
     with pytest.raises(KeyboardInterrupt), context:
-        for key in keys:
-            draft.finish(key, SUMMARIES)
-        raise KeyboardInterrupt
+        interrupted(draft, *keys)
 
 
 def test_summaries_survive():
@@ -190,8 +196,7 @@ def test_after_a_crash_of_the_machine_only_what_was_flushed_counts(monkeypatch):
     monkeypatch.setattr(drafts, "_FLUSH_SECONDS", 1e9)
     draft, context = begun("g.zarr", {"x": 1}, resume=True)
     with pytest.raises(KeyboardInterrupt), context:
-        draft.finish("c", SUMMARIES)
-        raise KeyboardInterrupt
+        interrupted(draft, "c")
     job = Path("g.zarr.incomplete/job.json")
     job.write_text(json.dumps(json.loads(job.read_text()) | {"boot": "before"}))
     draft, context = begun("g.zarr", {"x": 1}, resume=True)
@@ -210,10 +215,11 @@ def test_folders_of_others_are_left_alone():
 
 def test_what_has_appeared_in_the_meantime_is_kept():
     draft, context = begun("g.zarr", {"x": 1})
-    with pytest.raises(FileProblem, match="appeared in the meantime"), context:
+    with context:
         draft.finish("a", SUMMARIES)
         Path("g.zarr").mkdir()
-        draft.publish(draft.store, force=False)
+        with pytest.raises(FileProblem, match="appeared in the meantime"):
+            draft.publish(draft.store, force=False)
     assert Path("g.zarr.incomplete/results").is_dir()
 
 

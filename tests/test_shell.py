@@ -1,4 +1,4 @@
-"""The operators of the shell, from file to file: the library's results, whatever the format and the regions."""
+"""The operators of the shell, from file to file: the library's results in every format and any regions."""
 
 import json
 import os
@@ -85,7 +85,9 @@ CALLS = {
 
 @pytest.mark.usefixtures("small_regions")
 @pytest.mark.parametrize("operator", CALLS)
-@pytest.mark.parametrize(("source", "output"), [("w.nc", "g.zarr"), ("w.zarr", "g.nc"), ("w.zarr", "g.zarr")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "output"), [("w.nc", "g.zarr"), ("w.zarr", "g.nc"), ("w.zarr", "g.zarr")]
+)
 def test_results_are_those_of_the_library_bit_for_bit(operator, source, output):
     words, library = CALLS[operator]
     variables = "u" if operator in ("gradient", "derivative", "laplacian") else "u,v"

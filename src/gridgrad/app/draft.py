@@ -4,10 +4,10 @@
     OUT.incomplete/done       a line for every region that is finished
     OUT.incomplete/results    the results, as a Zarr store
 
-Regions are written straight into the store, each in chunks of its own. The output gets its name when all of it
-is on disk, in one step; until then nothing of that name exists, or what was there before. A line in `done` is
-written after the region, but the system may write it to the disk before; so lines count after a crash of the
-machine only if everything was flushed after them.
+Regions are written straight into the store, each in chunks of its own. The output gets its name when all of
+it is on disk, in one step; until then nothing of that name exists, or what was there before. A line in `done`
+is written after the region, but the system may write it to the disk before; so lines count after a crash of
+the machine only if everything was flushed after them.
 """
 
 import contextlib

@@ -100,7 +100,7 @@ def cluster(address: str) -> Iterator[Any]:
 
 
 async def _ask(address: str) -> None:
-    from distributed.core import connect
+    from distributed.comm import connect
 
     comm = await connect(address, timeout=_PATIENCE)
     await comm.close()
