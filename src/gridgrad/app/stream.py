@@ -100,7 +100,7 @@ def cluster(address: str) -> Iterator[Any]:
 
 
 async def _ask(address: str) -> None:
-    from distributed.comm import connect
+    from distributed.comm.core import connect
 
     comm = await connect(address, timeout=_PATIENCE)
     await comm.close()
