@@ -1,17 +1,25 @@
 """Files that are not there, not whole, or not known; libraries that are not there."""
 
+import errno
+import os
 import pickle
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gridgrad.app.files import FORMATS, INPUTS, check_writable, open_source
+from gridgrad.app.files import FORMATS, INPUTS, check_writable, open_source, write_dataset
+from gridgrad.app.files.classic import missing_bytes
 from gridgrad.app.source import FileProblem
 
 from .filing import hill, problem, put
@@ -55,11 +63,12 @@ def blot(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [cut, blot])
-@pytest.mark.parametrize("name", ["f.nc", "f.cdf", "f.h5", "f.zarr"])
+# (NetCDF 3 has no checksums: other samples are samples.)
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("f.cdf", cut)] + [(f, d) for f in ("f.nc", "f.h5", "f.zarr") for d in (cut, blot)],
+)
 def test_damage_is_told_when_it_is_found(name: str, damage: Callable[[Path], None]) -> None:
-    if (name, damage) == ("f.cdf", blot):
-        pytest.skip("NetCDF 3 has no checksums: other samples are samples")
     field = hill(np.float32, 100, 100)[["u"]]
     field.u.values[:] = np.random.default_rng(1).random((100, 100))
     field.u.encoding = {"zlib": True, "complevel": 1, "fletcher32": True, "chunksizes": (100, 100)}
@@ -67,6 +76,33 @@ def test_damage_is_told_when_it_is_found(name: str, damage: Callable[[Path], Non
     damage(Path("f.zarr/u/c/0/0") if name == "f.zarr" else Path(name))
     message = problem(name)
     assert repr(name) in message
+
+
+@pytest.mark.parametrize("form", ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])
+@pytest.mark.parametrize("growing", [0, 1, 3])
+@given(st.data())
+@settings(max_examples=8)
+def test_what_is_missing_of_netcdf_3_is_counted(
+    form: Any, growing: int, data: st.DataObject
+) -> None:
+    """Its library reads zeros there. Variables that grow are stored in turns, the others first."""
+    with netCDF4.Dataset("f.nc", "w", format=form) as file:
+        file.title = data.draw(st.text("abc", max_size=9)) or "x"
+        file.createDimension("t", None)
+        file.createDimension("x", data.draw(st.integers(3, 5)))
+        records = data.draw(st.integers(1, 4))
+        for number in range(growing):
+            kind = data.draw(st.sampled_from(["i1", "i2", "f4", "f8"]))
+            grown = file.createVariable(f"g{number}", kind, ("t", "x"))
+            grown.units = "m" * number
+            grown[:] = np.ones((records, len(file.dimensions["x"])))
+        file.createVariable("fixed", "f8", ("x",))[:] = 1
+    assert missing_bytes(Path("f.nc")) == 0
+    size = Path("f.nc").stat().st_size
+    lost = data.draw(st.integers(4, 16))  # up to 3 bytes of padding are no loss
+    os.truncate("f.nc", size - lost)
+    assert lost - 3 <= missing_bytes(Path("f.nc")) <= lost
+    assert "bytes are missing at its end" in problem("f.nc")
 
 
 def test_damage_is_told_through_dask() -> None:
@@ -102,12 +138,12 @@ def test_opening_reads_no_samples(monkeypatch: pytest.MonkeyPatch) -> None:
         open_source(f"f{suffix}").close()
 
 
-@pytest.mark.parametrize("kind", FORMATS, ids=lambda kind: kind.module)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in FORMATS if kind.libraries], ids=lambda kind: kind.module
+)
 def test_a_missing_library_is_named_with_its_extra(
     kind: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not kind.libraries:
-        pytest.skip("NumPy is always there")
     name = f"f{kind.suffixes[0]}"
     Path(name).mkdir() if kind.folder else Path(name).write_bytes(b"content")
     monkeypatch.setitem(sys.modules, kind.libraries[0], None)
@@ -145,3 +181,42 @@ def test_a_template_need_not_be_in_memory() -> None:
     large = xr.Dataset({"u": (("y", "x"), da.zeros((10**7, 10**7)))})
     for name in ("g.nc", "g.zarr", "g.npy", "g.npz", "g.pt", "g.safetensors", "g.csv", "g.tif"):
         check_writable(large, Path(name))
+
+
+def limited(suffix: str, *, lazy: bool) -> None:
+    """Write more to a file than this process may."""
+    values = np.random.default_rng(0).random(90_000)
+    field = xr.Dataset(
+        {"u": ("x", values) if suffix == ".parquet" else (("y", "x"), values.reshape(300, 300))}
+    )
+    check_writable(field, Path(f"f{suffix}"))  # brings the libraries, while there is no limit
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        write_dataset(field.chunk() if lazy else field, Path(f"f{lazy}{suffix}"), suffix)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(
+    "suffix", [".npy", ".nc", ".zarr", ".tif", ".pt", ".safetensors", ".npz", ".csv", ".parquet"]
+)
+def test_a_file_that_cannot_grow_is_an_error_of_the_system(suffix: str, lazy: bool) -> None:
+    """As a full disk is. (GDAL is silent where it cannot write what it kept to the end.)"""
+    with pytest.raises(OSError) as caught:
+        limited(suffix, lazy=lazy)
+    assert caught.value.errno in (errno.EFBIG, errno.EIO)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".cdf", ".h5"])
+def test_no_crash_at_the_end_after_a_file_could_not_grow(suffix: str) -> None:
+    """What netCDF4 and h5netcdf could not close they tried to close again when it was freed."""
+    program = f"import tests.test_files_faults as t; t.limited({suffix!r}, lazy=True)"
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert "OSError" in done.stderr.splitlines()[-1]
+    assert done.returncode == 1

@@ -139,6 +139,15 @@ def test_the_fewest_digits_that_read_back(dtype: type) -> None:
     np.testing.assert_array_equal(got("g.csv")["values"].astype(dtype), part)
 
 
+@pytest.mark.parametrize("name", ["g.csv", "g.parquet"])
+@pytest.mark.parametrize("unit", ["D", "h", "ns"])
+def test_times_read_back(name: str, unit: str) -> None:
+    days = np.array(["2024-02-28", "2024-02-29", "2024-03-02"], f"M8[{unit}]")
+    field = xr.Dataset({"u": ("day", [1.0, 2.0, 4.0])}, {"day": days})
+    put(field.chunk(day=2), name)
+    xr.testing.assert_equal(got(name), field)
+
+
 def test_what_tables_cannot_hold() -> None:
     cube = xr.Dataset({"u": (("x", "y", "z"), np.ones((2, 2, 2)))})
     for name in ("g.csv", "g.parquet"):
@@ -149,6 +158,10 @@ def test_what_tables_cannot_hold() -> None:
 
 
 class TestParquet:
+    def test_positions_that_are_no_numbers(self) -> None:
+        field = xr.Dataset({"u": ("who", [1.0, 2.0])}, {"who": ["ann", "bob"]})
+        assert "coordinate who" in unwritable(field, "g.parquet")
+
     def test_the_first_column_holds_the_positions(self) -> None:
         pq.write_table(
             pa.table({"x": [0.0, 1.0, 4.0], "u": [1, 2, 3], "who": ["a", "b", "c"]}), "f.parquet"

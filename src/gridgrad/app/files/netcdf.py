@@ -1,6 +1,7 @@
 """NetCDF 3 and 4, by netCDF4 through xarray."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def encoded(dataset: xr.Dataset, suffix: str) -> xr.Dataset:
     """The dataset with the encoding that it is to be written with."""
     result = dataset.copy()
     result.encoding = {}
+    result.attrs = _plain(result.attrs)
     for name, variable in result.variables.items():
         encoding = encoding_for(variable, suffix)
         if suffix == CLASSIC and encoding.get("dtype") in ("int64", "uint64", "uint32"):
@@ -81,4 +83,28 @@ def encoded(dataset: xr.Dataset, suffix: str) -> xr.Dataset:
             # Coordinates have no gaps, and by CF no mark for them.
             encoding["_FillValue"] = None
         variable.encoding = encoding
+        variable.attrs = _plain(variable.attrs)
     return result
+
+
+def _plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Attributes as every NetCDF has them: text, numbers, and lists of numbers. Others become JSON, whose
+    they are where the samples came from Zarr."""
+    return {
+        str(key): value if _is_plain(value) else json.dumps(value, default=_in_json)
+        for key, value in attrs.items()
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return True
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "iuf" and value.ndim < 2 and value.size > 0
+    several = value if isinstance(value, list | tuple) else [value]
+    numbers = (isinstance(each, int | float | np.number) for each in several)
+    return bool(several) and all(numbers) and not any(isinstance(each, bool) for each in several)
+
+
+def _in_json(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
