@@ -449,3 +449,19 @@ class TestTheCommand:
         for example in examples:
             plot(*example)
         assert sorted(os.listdir()) == ["heights.pdf", "profile.svg", "terrain.png"]
+
+
+class TestThePage:
+    def test_its_commands_work_as_printed(self) -> None:
+        page = (Path(__file__).parents[1] / "docs" / "looking.md").read_text()
+        program = page.split("```python\n")[1].split("```")[0]
+        exec(program, {})
+        commands = [
+            line.split()[2:] for line in page.splitlines() if line.startswith("$ gridgrad ")
+        ]
+        assert len(commands) == 6
+        for number, example in enumerate(commands):
+            name = "info" if number == 0 else "plot"
+            result = CliRunner().invoke(app, [name, *example])
+            assert (result.exit_code, result.exception) == (0, None), result.stderr
+        assert {"wind.png", "arrows.png", "lines.pdf", "days.png", "curve.svg"} <= set(os.listdir())
