@@ -456,12 +456,13 @@ class TestThePage:
         page = (Path(__file__).parents[1] / "docs" / "looking.md").read_text()
         program = page.split("```python\n")[1].split("```")[0]
         exec(program, {})
-        commands = [
-            line.split()[2:] for line in page.splitlines() if line.startswith("$ gridgrad ")
-        ]
-        assert len(commands) == 6
-        for number, example in enumerate(commands):
-            name = "info" if number == 0 else "plot"
-            result = CliRunner().invoke(app, [name, *example])
+        blocks = [block.split("```")[0] for block in page.split("```console\n$ gridgrad ")[1:]]
+        info, *plots = [line for block in blocks for line in block.split("\n$ gridgrad ")]
+        command, _, output = info.partition("\n")
+        result = CliRunner().invoke(app, command.split())
+        assert result.stdout == output
+        assert len(plots) == 5
+        for line in plots:
+            result = CliRunner().invoke(app, line.split())
             assert (result.exit_code, result.exception) == (0, None), result.stderr
         assert {"wind.png", "arrows.png", "lines.pdf", "days.png", "curve.svg"} <= set(os.listdir())
