@@ -224,6 +224,17 @@ class TestPlaces:
         with pytest.raises(GridError, match=words):
             choosing.places(winds(), at, index)
 
+    def test_places_by_name(self) -> None:
+        stations = np.array(["Bonn", "Rome"])
+        dataset = xr.Dataset({"t": ("station", [1.0, 2])}, {"station": stations})
+        assert choosing.places(dataset, {"station": "Rome"}, {}) == {"station": 1}
+        with pytest.raises(GridError, match="is none of 'Bonn', 'Rome'"):
+            choosing.places(dataset, {"station": "Oslo"}, {})
+        field = labelled(np.ones((3, 2)), "t", x=None, station=stations)
+        figure, _ = drawn(field, kind="line", panels="station")
+        legend = panels(figure)[0].get_legend()
+        assert [text.get_text() for text in legend.get_texts()][1] == "station = Rome"
+
     def test_places_by_number(self) -> None:
         assert choosing.places(winds(), {}, {"time": "-1"}) == {"time": 2}
         with pytest.raises(GridError, match="--index y=N"):

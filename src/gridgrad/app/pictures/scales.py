@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -37,6 +37,8 @@ class Scale:
     downward: bool = False
     """Whether positions increase from top to bottom where they stand on the left."""
     calendar: tuple[str, str] | None = None
+    names: tuple[str, ...] = ()
+    """What the places are called, if they are not positions: stations, say."""
 
     @property
     def label(self) -> str:
@@ -46,7 +48,9 @@ class Scale:
     def place(self, number: int) -> str:
         """Where one sample stands, as `depth = 40 m`."""
         where = float(self.where[number])
-        if self.ticks == "dates":
+        if self.names:
+            text = self.names[number]
+        elif self.ticks == "dates":
             text = f"{dates.num2date(where):%Y-%m-%d %H:%M}".removesuffix(" 00:00")
         elif self.ticks == "calendar":
             text = self._calendar_date(where)
@@ -147,7 +151,7 @@ def scale_of(array: xr.DataArray, dim: Hashable, step: int = 1, *, turning: bool
     if values.dtype.kind == "m":
         values, unit = values / np.timedelta64(1, "h"), "h"
     if values.dtype.kind not in "iuf":
-        return counted
+        return replace(counted, words=words, names=tuple(map(str, values[kept])))
     where = values.astype(np.float64)
     if role == "longitude":
         where = unwrapped(where)
