@@ -1,17 +1,23 @@
 """Files that are not there, not whole, or not known; libraries that are not there."""
 
+import os
 import pickle
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import dask.array as da
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gridgrad.app.files import FORMATS, INPUTS, check_writable, open_source
+from gridgrad.app.files.classic import missing_bytes
 from gridgrad.app.source import FileProblem
 
 from .filing import hill, problem, put
@@ -55,11 +61,12 @@ def blot(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [cut, blot])
-@pytest.mark.parametrize("name", ["f.nc", "f.cdf", "f.h5", "f.zarr"])
+# (NetCDF 3 has no checksums: other samples are samples.)
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [("f.cdf", cut)] + [(f, d) for f in ("f.nc", "f.h5", "f.zarr") for d in (cut, blot)],
+)
 def test_damage_is_told_when_it_is_found(name: str, damage: Callable[[Path], None]) -> None:
-    if (name, damage) == ("f.cdf", blot):
-        pytest.skip("NetCDF 3 has no checksums: other samples are samples")
     field = hill(np.float32, 100, 100)[["u"]]
     field.u.values[:] = np.random.default_rng(1).random((100, 100))
     field.u.encoding = {"zlib": True, "complevel": 1, "fletcher32": True, "chunksizes": (100, 100)}
@@ -67,6 +74,33 @@ def test_damage_is_told_when_it_is_found(name: str, damage: Callable[[Path], Non
     damage(Path("f.zarr/u/c/0/0") if name == "f.zarr" else Path(name))
     message = problem(name)
     assert repr(name) in message
+
+
+@pytest.mark.parametrize("form", ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])
+@pytest.mark.parametrize("growing", [0, 1, 3])
+@given(st.data())
+@settings(max_examples=8)
+def test_what_is_missing_of_netcdf_3_is_counted(
+    form: Any, growing: int, data: st.DataObject
+) -> None:
+    """Its library reads zeros there. Variables that grow are stored in turns, the others first."""
+    with netCDF4.Dataset("f.nc", "w", format=form) as file:
+        file.title = data.draw(st.text("abc", max_size=9)) or "x"
+        file.createDimension("t", None)
+        file.createDimension("x", data.draw(st.integers(1, 5)))
+        records = data.draw(st.integers(1, 4))
+        for number in range(growing):
+            kind = data.draw(st.sampled_from(["i1", "i2", "f4", "f8"]))
+            grown = file.createVariable(f"g{number}", kind, ("t", "x"))
+            grown.units = "m" * number
+            grown[:] = np.ones((records, len(file.dimensions["x"])))
+        file.createVariable("fixed", "f8", ("x",))[:] = 1
+    assert missing_bytes(Path("f.nc")) == 0
+    size = Path("f.nc").stat().st_size
+    lost = data.draw(st.integers(4, 16))  # up to 3 bytes of padding are no loss
+    os.truncate("f.nc", size - lost)
+    assert lost - 3 <= missing_bytes(Path("f.nc")) <= lost
+    assert "bytes are missing at its end" in problem("f.nc")
 
 
 def test_damage_is_told_through_dask() -> None:
@@ -102,12 +136,12 @@ def test_opening_reads_no_samples(monkeypatch: pytest.MonkeyPatch) -> None:
         open_source(f"f{suffix}").close()
 
 
-@pytest.mark.parametrize("kind", FORMATS, ids=lambda kind: kind.module)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in FORMATS if kind.libraries], ids=lambda kind: kind.module
+)
 def test_a_missing_library_is_named_with_its_extra(
     kind: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not kind.libraries:
-        pytest.skip("NumPy is always there")
     name = f"f{kind.suffixes[0]}"
     Path(name).mkdir() if kind.folder else Path(name).write_bytes(b"content")
     monkeypatch.setitem(sys.modules, kind.libraries[0], None)
@@ -145,3 +179,38 @@ def test_a_template_need_not_be_in_memory() -> None:
     large = xr.Dataset({"u": (("y", "x"), da.zeros((10**7, 10**7)))})
     for name in ("g.nc", "g.zarr", "g.npy", "g.npz", "g.pt", "g.safetensors", "g.csv", "g.tif"):
         check_writable(large, Path(name))
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np, xarray as xr
+from gridgrad.app.files import check_writable, write_dataset
+
+values = np.random.default_rng(0).random((300, 300))
+for suffix in sys.argv[1:]:
+    small = xr.Dataset({"u": (("y", "x"), values)})
+    small = small.stack(z=("y", "x")).drop_vars(("z", "y", "x")) if suffix == ".parquet" else small
+    check_writable(small, Path("f" + suffix))  # the libraries, before there is a limit
+    for lazy in (False, True):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+        try:
+            write_dataset(small.chunk() if lazy else small, Path(f"f{lazy}{suffix}"), suffix)
+        except OSError as fault:
+            print(suffix, lazy, fault.errno)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no sizes of files")
+def test_a_file_that_cannot_grow_is_an_error_of_the_system() -> None:
+    """As a full disk is. Neither silence, which is what GDAL answers, nor a crash at the end of the process, as
+    netCDF4's and h5py's were."""
+    suffixes = [".npy", ".nc", ".cdf", ".zarr", ".h5", ".tif", ".pt", ".safetensors", ".npz"]
+    suffixes += [".csv", ".parquet"]
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *suffixes], capture_output=True, text=True, check=False
+    )
+    assert not done.returncode, done.stderr
+    expected = [[suffix, str(lazy)] for suffix in suffixes for lazy in (False, True)]
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == expected, done.stderr

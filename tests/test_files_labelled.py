@@ -270,6 +270,21 @@ class TestLayout:
         found = layout_of(got("g.nc").u.encoding, 2)
         assert (found.compression, found.level, found.chunks) == ("deflate", 4, (16, 16))
 
+    def test_netcdf_keeps_its_plugins(self) -> None:
+        with netCDF4.Dataset("probe.nc", "w") as probe:
+            if not probe.has_zstd_filter():
+                pytest.skip("this NetCDF library was built without zstd")
+        put(self.source("f.nc", compression="zstd", complevel=5, chunksizes=(16, 16)), "g.nc")
+        found = layout_of(got("g.nc").u.encoding, 2)
+        assert (found.compression, found.level) == ("zstd", 5)
+        put(got("f.nc"), "g.zarr")
+        assert layout_of(got("g.zarr").u.encoding, 2).compression == "zstd"
+
+    def test_irregular_chunks_of_dask(self) -> None:
+        put(hill().chunk(lat=(1, 3, 2), lon=(5, 1, 2)), "g.zarr")
+        xr.testing.assert_identical(got("g.zarr").drop_encoding(), hill())
+        assert got("g.zarr").u.encoding["chunks"] == (3, 5)
+
     def test_what_nothing_is_known_of_is_left_to_the_library(self) -> None:
         for suffix in (".nc", ".zarr", ".h5", ".npz", ".parquet", ".tif"):
             assert encoding_for(xr.Variable("x", [1.0]), suffix) == {}
@@ -297,6 +312,17 @@ def test_what_netcdf_cannot_hold(name: str, dtype: str, words: str) -> None:
 def test_names_that_would_be_paths() -> None:
     for name in ("g.nc", "g.h5", "g.zarr"):
         assert "slash" in unwritable(xr.Dataset({"a/b": ("x", np.ones(3))}), name)
+
+
+@pytest.mark.parametrize("name", ["g.nc", "g.cdf", "g.h5"])
+def test_attributes_that_netcdf_lacks_become_json(name: str) -> None:
+    attrs = {"flag": True, "none": None, "nest": {"a": [1, "b"]}, "mixed": [1, "b"], "few": [1, 2]}
+    put(xr.Dataset({"u": ("x", np.ones(3), attrs)}, attrs={"empty": []}), name)
+    found = got(name)
+    assert found.u.attrs["flag"] == "true"
+    assert found.u.attrs["nest"] == '{"a": [1, "b"]}'
+    np.testing.assert_array_equal(found.u.attrs["few"], [1, 2])
+    assert found.attrs["empty"] == "[]"
 
 
 def test_netcdf_3_ends_at_4_gib() -> None:

@@ -139,6 +139,15 @@ def test_the_fewest_digits_that_read_back(dtype: type) -> None:
     np.testing.assert_array_equal(got("g.csv")["values"].astype(dtype), part)
 
 
+@pytest.mark.parametrize("name", ["g.csv", "g.parquet"])
+@pytest.mark.parametrize("unit", ["D", "h", "ns"])
+def test_times_read_back(name: str, unit: str) -> None:
+    days = np.array(["2024-02-28", "2024-02-29", "2024-03-02"], f"M8[{unit}]")
+    field = xr.Dataset({"u": ("day", [1.0, 2.0, 4.0])}, {"day": days})
+    put(field.chunk(day=2), name)
+    xr.testing.assert_equal(got(name), field)
+
+
 def test_what_tables_cannot_hold() -> None:
     cube = xr.Dataset({"u": (("x", "y", "z"), np.ones((2, 2, 2)))})
     for name in ("g.csv", "g.parquet"):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridgrad.app.files.choice import chosen
-from gridgrad.app.files.faults import opening
+from gridgrad.app.files.faults import opening, writing
 from gridgrad.app.source import FileProblem, Source, shown
 
 if TYPE_CHECKING:
@@ -47,7 +47,14 @@ FORMATS = (
     Format("a zipped Zarr store", (".zip",), "zarr", ("zarr",), "files", writes=False, groups=True),
     Format("HDF5", (".h5", ".hdf5"), "hdf5", ("h5netcdf",), "files", groups=True),
     Format("GeoTIFF", (".tif", ".tiff"), "geotiff", ("PIL",), "cli"),
-    Format("GRIB", (".grib", ".grb", ".grib2", ".grb2"), "grib", ("cfgrib",), "geo", writes=False),
+    Format(
+        "GRIB",
+        (".grib", ".grb", ".grib2", ".grb2"),
+        "grib",
+        ("cfgrib", "eccodes"),
+        "geo",
+        writes=False,
+    ),
     Format("a NumPy array", (".npy",), "npy"),
     Format("a NumPy archive", (".npz",), "npz"),
     Format("a table", (".csv",), "csv", tabular=True),
@@ -114,11 +121,18 @@ def write_dataset(dataset: "xr.Dataset", path: Path, suffix: str) -> None:
     """Write to exactly `path`, in the format of `suffix`.
 
     Dask arrays are computed chunk by chunk, and no more than one is held.
+
+    Raises
+    ------
+    FileProblem
+        Where the format cannot hold the dataset.
+    OSError
+        Where the disk is full, or fails.
     """
     kind = _format(Path(f"output{suffix}"), writing=True)
     module = _module(kind, path)
     module.check(dataset, path.with_suffix(suffix))
-    with warnings.catch_warnings():
+    with writing(path), warnings.catch_warnings():
         # As on opening; Zarr, say, warns of strings, which its specification has not settled.
         warnings.simplefilter("ignore")
         module.write(dataset, path, suffix)
@@ -164,9 +178,10 @@ def _module(kind: Format, path: Path) -> Any:
     for library in kind.libraries:
         try:
             import_module(library)
-        except ModuleNotFoundError as missing:
+        except (ImportError, RuntimeError) as missing:
+            # cfgrib raises a RuntimeError where ecCodes is missing.
             raise FileProblem(
-                f"{shown(path)} needs {missing.name or library}, which comes with: pip install "
-                f"'gridgrad[{kind.extra}]'."
+                f"{shown(path)} needs {getattr(missing, 'name', None) or library}, which comes with: pip "
+                f"install 'gridgrad[{kind.extra}]'."
             ) from missing
     return import_module(f"gridgrad.app.files.{kind.module}")

@@ -1,5 +1,9 @@
 """Whatever a library raises at a broken file becomes one sentence that names the file."""
 
+import ctypes
+import errno
+import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +47,32 @@ def reading(path: str, what: str) -> Iterator[None]:
         raise FileProblem(
             f"The samples of {what!r} in {shown(path)} cannot be read: {reason(fault)}."
         ) from fault
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """While a file is written: what libraries raise where the disk is full becomes an OSError."""
+    try:
+        yield
+    except Exception as fault:
+        _never_freed(fault)
+        if isinstance(fault, OSError) and fault.errno:
+            raise OSError(fault.errno, os.strerror(fault.errno), fault.filename) from fault
+        if not (isinstance(fault, OSError) or type(fault) is RuntimeError):
+            raise
+        # HDF5 says no more than that there was an error.
+        if shutil.disk_usage(path.parent).free < 2**20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from fault
+        raise OSError(errno.EIO, reason(fault)) from fault
+
+
+def _never_freed(fault: BaseException) -> None:
+    """Keep an exception, and with it what its functions had at hand, to the end of the process and beyond.
+
+    A file of netCDF4's or h5netcdf's that could not be closed is closed again when it is freed, and that ends
+    the process with a segmentation fault.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(fault))
 
 
 def objects(path: Path) -> FileProblem:

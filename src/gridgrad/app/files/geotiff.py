@@ -1,5 +1,6 @@
 """GeoTIFF: maps with their coordinates, by rasterio; other TIFF images are grey levels."""
 
+import errno
 import os
 import warnings
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
+from zlib import crc32
 
 import numpy as np
 import xarray as xr
@@ -55,7 +57,12 @@ def _is_map(path: Path) -> bool | None:
 
 def _rasterio() -> Any:
     os.environ.setdefault("GDAL_CACHEMAX", CACHE)
-    import rasterio
+    try:
+        import rasterio
+    except ImportError as missing:
+        raise FileProblem(
+            "GeoTIFF needs rasterio, which comes with: pip install 'gridgrad[geo]'."
+        ) from missing
 
     # Of images that are in no place: those count samples.
     warnings.filterwarnings("ignore", category=rasterio.errors.NotGeoreferencedWarning)
@@ -104,7 +111,12 @@ def _bands(path: Path) -> xr.Dataset:
         variables = {}
         for place, name in enumerate(names):
             array = Band(path, place + 1, file.shape, file.dtypes[place])
-            encoding = {"compression": packed, "chunks": file.block_shapes[place]}
+            block = file.block_shapes[place]
+            encoding = {
+                "compression": packed,
+                "chunks": block,
+                "preferred_chunks": {"y": block[0], "x": block[1]},
+            }
             variables[name] = variable(("y", "x"), array, encoding, _attributes(file, place))
         attrs = {key: value for key, value in file.tags().items() if key != "AREA_OR_POINT"}
         # Samples stand in the middle of their cells; a map that is turned has no positions along its dims.
@@ -201,9 +213,12 @@ def write(dataset: xr.Dataset, path: Path, suffix: str) -> None:
             file.set_band_description(number, str(name))
             file.update_tags(number, **{str(key): str(value) for key, value in each.attrs.items()})
         file.update_tags(**{str(key): str(value) for key, value in dataset.attrs.items()})
-        fill(
-            [each.variable for each in variables], [Target(file, number) for number in file.indexes]
-        )
+        targets = [Target(file, number) for number in file.indexes]
+        fill([each.variable for each in variables], targets)
+    # GDAL may write what it has kept only now, and does not say so where that fails.
+    with rasterio.open(path) as file:
+        for target in targets:
+            target.check(file)
 
 
 class Target:
@@ -212,12 +227,25 @@ class Target:
     def __init__(self, file: Any, number: int) -> None:
         self.file = file
         self.number = number
+        self.written: list[tuple[Any, int]] = []
 
     def __setitem__(self, key: Any, samples: Any) -> None:
         window = _rasterio().windows.Window.from_slices(
             *key, height=self.file.height, width=self.file.width
         )
-        self.file.write(np.asarray(samples, self.file.dtypes[0]), self.number, window=window)
+        samples = np.asarray(samples, self.file.dtypes[0])
+        self.file.write(samples, self.number, window=window)
+        self.written.append((window, _checksum(samples)))
+
+    def check(self, file: Any) -> None:
+        """Compare what is in the file with what was written, block by block."""
+        for window, checksum in self.written:
+            if _checksum(file.read(self.number, window=window)) != checksum:
+                raise OSError(errno.EIO, "the file does not hold what was written")
+
+
+def _checksum(samples: Any) -> int:
+    return crc32(np.ascontiguousarray(samples).view(np.uint8).data)
 
 
 def _creation(variable: xr.Variable, suffix: str) -> dict[str, Any]:

@@ -1,7 +1,10 @@
 """Variables whose samples are read when they are indexed, by xarray's own means for that."""
 
+import math
+import os
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import numpy as np
 import xarray as xr
@@ -62,6 +65,17 @@ class Mapped(BackendArray):
 
     def __setitem__(self, key: Any, samples: Any) -> None:
         self.map("r+")[key] = samples
+
+    def reserved(self) -> Self:
+        """The same, once the disk has room for all of it: a map that the disk cannot hold is no OSError, but
+        the end of the process."""
+        if hasattr(os, "posix_fallocate") and (length := math.prod(self.shape)):
+            with ExitStack() as opened:
+                file = self.file
+                if isinstance(file, str):
+                    file = opened.enter_context(open(file, "r+b"))
+                os.posix_fallocate(file.fileno(), self.offset, length * self.dtype.itemsize)
+        return self
 
     def map(self, mode: str) -> Any:
         """All of the samples, mapped into memory for as long as the result lives."""

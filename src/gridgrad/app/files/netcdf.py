@@ -1,6 +1,7 @@
 """NetCDF 3 and 4, by netCDF4 through xarray."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def encoded(dataset: xr.Dataset, suffix: str) -> xr.Dataset:
     """The dataset with the encoding that it is to be written with."""
     result = dataset.copy()
     result.encoding = {}
+    result.attrs = _plain(result.attrs)
     for name, variable in result.variables.items():
         encoding = encoding_for(variable, suffix)
         if suffix == CLASSIC and encoding.get("dtype") in ("int64", "uint64", "uint32"):
@@ -81,4 +83,20 @@ def encoded(dataset: xr.Dataset, suffix: str) -> xr.Dataset:
             # Coordinates have no gaps, and by CF no mark for them.
             encoding["_FillValue"] = None
         variable.encoding = encoding
+        variable.attrs = _plain(variable.attrs)
+    return result
+
+
+def _plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Attributes as NetCDF has them: text, numbers, and lists of one of these. Others become JSON, whose they
+    are where the samples came from Zarr."""
+
+    def simple(value: Any) -> bool:
+        return isinstance(value, str | int | float | np.number) and not isinstance(value, bool)
+
+    result = {}
+    for key, value in attrs.items():
+        several = value if isinstance(value, list | tuple) else [value]
+        alike = isinstance(value, np.ndarray) or (several and all(map(simple, several)))
+        result[str(key)] = value if alike else json.dumps(value, default=str)
     return result

@@ -63,4 +63,4 @@ def save(only: xr.Variable, path: Path) -> None:
     """One array as a .npy file."""
     # Its header first; the samples then go where it says.
     np.lib.format.open_memmap(path, mode="w+", dtype=only.dtype, shape=only.shape)
-    fill([only], [_layout(path)])
+    fill([only], [_layout(path).reserved()])

@@ -122,7 +122,7 @@ def write(dataset: xr.Dataset, path: Path, suffix: str) -> None:
                 0,
                 each.shape,
                 each.dtype,
-            )
+            ).reserved()
             for name, each in lazy.items()
         }
         fill(list(lazy.values()), list(places.values()))

@@ -118,7 +118,7 @@ def write(dataset: xr.Dataset, path: Path, suffix: str) -> None:
     )
     wanted = encoding_for(variables[-1], suffix)
     codec = _NAMES.get(wanted["compression"], "zstd") if "compression" in wanted else "snappy"
-    with pq.ParquetWriter(path, schema, compression=codec) as writer:
+    with pq.ParquetWriter(path, schema, compression=codec, use_dictionary=False) as writer:
         for arrays in bands(variables):
             columns = [pa.array(np.asarray(each)) for each in arrays]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))

@@ -80,7 +80,9 @@ def write(dataset: xr.Dataset, path: Path, suffix: str) -> None:
         file.truncate(len(header) + end)
     told = json.loads(header[8:])
     places = [
-        Mapped(path, len(header) + told[name]["data_offsets"][0], each.shape, _little(each.dtype))
+        Mapped(
+            path, len(header) + told[name]["data_offsets"][0], each.shape, _little(each.dtype)
+        ).reserved()
         for name, each in arrays.items()
     ]
     fill(list(arrays.values()), places)

@@ -156,7 +156,7 @@ def _write_in_pieces(arrays: dict[str, xr.Variable], path: Path) -> None:
             holes[name].untyped_storage()._checkpoint_offset,
             each.shape,
             each.dtype.newbyteorder("="),
-        )
+        ).reserved()
         for name, each in arrays.items()
     ]
     fill(list(arrays.values()), places)

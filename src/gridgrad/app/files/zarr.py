@@ -57,6 +57,7 @@ def _bare(path: Path, found: Any, var: Sequence[str] | None) -> Source:
             Bare(arrays[name]),
             {
                 "chunks": arrays[name].chunks,
+                "preferred_chunks": dict(zip(dims[name], arrays[name].chunks, strict=True)),
                 "shards": arrays[name].shards,
                 "compressors": arrays[name].compressors,
             },
@@ -80,6 +81,9 @@ def write(dataset: xr.Dataset, path: Path, suffix: str) -> None:
     encoding = {}
     for name, each in bare.variables.items():
         encoding[name] = encoding_for(each, suffix)
+        if each.chunks is not None:
+            # Dask's chunks may be of several sizes, Zarr's may not.
+            encoding[name].setdefault("chunks", tuple(map(max, each.chunks)))
         each.encoding = {}
     with writing(bare):
         # Chunks of Dask that share one of Zarr's are written one after the other here, which is safe.
