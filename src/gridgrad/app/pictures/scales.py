@@ -16,7 +16,7 @@ from gridgrad.app.roles import Role, coordinate_of, is_pressure, role_of
 from gridgrad.app.source import printable
 from gridgrad.labelled.attributes import title
 
-_PIXELS = frozenset(("row", "column"))
+PIXELS = frozenset(("row", "column"))
 _NUMBERED = re.compile(r"(?:.*_)?dim(\d+)")
 _COUNTS = ("sample", "pixels")
 _METRES = frozenset(("m", "meter", "meters", "metre", "metres"))
@@ -115,6 +115,11 @@ def _degrees(value: float, more: str, less: str, plain: tuple[float, ...]) -> st
     return f"{size:.6g}°{letter}"
 
 
+def numbered(dim: Hashable) -> Any:
+    """Whether a dim has no name of its own: a match of `dim0`, whose group is the number."""
+    return _NUMBERED.fullmatch(str(dim))
+
+
 def scale_of(array: xr.DataArray, dim: Hashable, step: int = 1, *, turning: bool = False) -> Scale:
     """How the samples along a dim are drawn, of which every `step`th is shown.
 
@@ -123,17 +128,17 @@ def scale_of(array: xr.DataArray, dim: Hashable, step: int = 1, *, turning: bool
     coordinate = coordinate_of(array, dim)
     role = role_of(dim, coordinate)
     name = str(dim)
-    number = _NUMBERED.fullmatch(name)
+    number = numbered(dim)
     called = f"dim {number[1]}" if number else name
     # Arrays are printed with their first row at the top.
-    printed = name in _PIXELS or number is not None
+    printed = name in PIXELS or number is not None
     kept = slice(None, None, step)
     counted = Scale(
         dim=dim,
         where=np.arange(array.sizes[dim], dtype=np.float64)[kept],
         words=called,
         role=role,
-        unit="pixels" if name in _PIXELS else "sample",
+        unit="pixels" if name in PIXELS else "sample",
         downward=printed or role == "other",
     )
     if coordinate is None:
