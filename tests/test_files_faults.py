@@ -1,7 +1,9 @@
 """Files that are not there, not whole, or not known; libraries that are not there."""
 
+import errno
 import os
 import pickle
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +18,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gridgrad.app.files import FORMATS, INPUTS, check_writable, open_source
+from gridgrad.app.files import FORMATS, INPUTS, check_writable, open_source, write_dataset
 from gridgrad.app.files.classic import missing_bytes
 from gridgrad.app.source import FileProblem
 
@@ -87,7 +89,7 @@ def test_what_is_missing_of_netcdf_3_is_counted(
     with netCDF4.Dataset("f.nc", "w", format=form) as file:
         file.title = data.draw(st.text("abc", max_size=9)) or "x"
         file.createDimension("t", None)
-        file.createDimension("x", data.draw(st.integers(1, 5)))
+        file.createDimension("x", data.draw(st.integers(3, 5)))
         records = data.draw(st.integers(1, 4))
         for number in range(growing):
             kind = data.draw(st.sampled_from(["i1", "i2", "f4", "f8"]))
@@ -181,36 +183,40 @@ def test_a_template_need_not_be_in_memory() -> None:
         check_writable(large, Path(name))
 
 
-LIMITED = """
-import resource, signal, sys
-from pathlib import Path
-import numpy as np, xarray as xr
-from gridgrad.app.files import check_writable, write_dataset
-
-values = np.random.default_rng(0).random((300, 300))
-for suffix in sys.argv[1:]:
-    small = xr.Dataset({"u": (("y", "x"), values)})
-    small = small.stack(z=("y", "x")).drop_vars(("z", "y", "x")) if suffix == ".parquet" else small
-    check_writable(small, Path("f" + suffix))  # the libraries, before there is a limit
-    for lazy in (False, True):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
-        try:
-            write_dataset(small.chunk() if lazy else small, Path(f"f{lazy}{suffix}"), suffix)
-        except OSError as fault:
-            print(suffix, lazy, fault.errno)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no sizes of files")
-def test_a_file_that_cannot_grow_is_an_error_of_the_system() -> None:
-    """As a full disk is. Neither silence, which is what GDAL answers, nor a crash at the end of the process, as
-    netCDF4's and h5py's were."""
-    suffixes = [".npy", ".nc", ".cdf", ".zarr", ".h5", ".tif", ".pt", ".safetensors", ".npz"]
-    suffixes += [".csv", ".parquet"]
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED, *suffixes], capture_output=True, text=True, check=False
+def limited(suffix: str, *, lazy: bool) -> None:
+    """Write more to a file than this process may."""
+    values = np.random.default_rng(0).random(90_000)
+    field = xr.Dataset(
+        {"u": ("x", values) if suffix == ".parquet" else (("y", "x"), values.reshape(300, 300))}
     )
-    assert not done.returncode, done.stderr
-    expected = [[suffix, str(lazy)] for suffix in suffixes for lazy in (False, True)]
-    assert [line.split()[:2] for line in done.stdout.splitlines()] == expected, done.stderr
+    check_writable(field, Path(f"f{suffix}"))  # brings the libraries, while there is no limit
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        write_dataset(field.chunk() if lazy else field, Path(f"f{lazy}{suffix}"), suffix)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize(
+    "suffix", [".npy", ".nc", ".zarr", ".tif", ".pt", ".safetensors", ".npz", ".csv", ".parquet"]
+)
+def test_a_file_that_cannot_grow_is_an_error_of_the_system(suffix: str, lazy: bool) -> None:
+    """As a full disk is. (GDAL is silent where it cannot write what it kept to the end.)"""
+    with pytest.raises(OSError) as caught:
+        limited(suffix, lazy=lazy)
+    assert caught.value.errno in (errno.EFBIG, errno.EIO)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".cdf", ".h5"])
+def test_no_crash_at_the_end_after_a_file_could_not_grow(suffix: str) -> None:
+    """What netCDF4 and h5netcdf could not close they tried to close again when it was freed."""
+    program = f"import tests.test_files_faults as t; t.limited({suffix!r}, lazy=True)"
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(root)},
+    )  # fmt: skip
+    assert "OSError" in done.stderr.splitlines()[-1]
+    assert done.returncode == 1

@@ -316,7 +316,13 @@ def test_names_that_would_be_paths() -> None:
 
 @pytest.mark.parametrize("name", ["g.nc", "g.cdf", "g.h5"])
 def test_attributes_that_netcdf_lacks_become_json(name: str) -> None:
-    attrs = {"flag": True, "none": None, "nest": {"a": [1, "b"]}, "mixed": [1, "b"], "few": [1, 2]}
+    attrs = {
+        "flag": True,
+        "none": None,
+        "nest": {"a": [1, "b"]},
+        "mixed": [1, ["b"]],
+        "few": [1, 2],
+    }
     put(xr.Dataset({"u": ("x", np.ones(3), attrs)}, attrs={"empty": []}), name)
     found = got(name)
     assert found.u.attrs["flag"] == "true"

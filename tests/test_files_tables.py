@@ -158,6 +158,10 @@ def test_what_tables_cannot_hold() -> None:
 
 
 class TestParquet:
+    def test_positions_that_are_no_numbers(self) -> None:
+        field = xr.Dataset({"u": ("who", [1.0, 2.0])}, {"who": ["ann", "bob"]})
+        assert "coordinate who" in unwritable(field, "g.parquet")
+
     def test_the_first_column_holds_the_positions(self) -> None:
         pq.write_table(
             pa.table({"x": [0.0, 1.0, 4.0], "u": [1, 2, 3], "who": ["a", "b", "c"]}), "f.parquet"

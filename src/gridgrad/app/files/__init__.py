@@ -145,6 +145,13 @@ def encoding_for(variable: "xr.Variable", suffix: str) -> dict[str, Any]:
     return layout.encoding_for(variable, suffix)
 
 
+def zarr_format(dataset: "xr.Dataset") -> int:
+    """The version of Zarr to write: 2 where the samples came from compressed Zarr 2, or else 3."""
+    from gridgrad.app.files import layout
+
+    return layout.zarr_format(dataset.variables.values())
+
+
 def _format(path: Path, *, writing: bool = False) -> Format:
     for kind in FORMATS:
         if path.suffix.lower() in kind.suffixes and (kind.writes or not writing):

@@ -137,8 +137,10 @@ def _attributes(file: Any, place: int) -> dict[str, Any]:
         for key, value in file.tags(place + 1).items()
         if not key.startswith("STATISTICS_")
     }
-    if file.nodatavals[place] is not None:
-        found["_FillValue"] = np.dtype(file.dtypes[place]).type(file.nodatavals[place])
+    dtype, gap = np.dtype(file.dtypes[place]), file.nodatavals[place]
+    # Files may name a number that their samples cannot be, -9999 of uint8, say.
+    if gap is not None and (dtype.kind in "fc" or gap in np.array([gap]).astype(dtype)):
+        found["_FillValue"] = dtype.type(gap)
     if (file.scales[place], file.offsets[place]) != (1.0, 0.0):
         found |= {"scale_factor": file.scales[place], "add_offset": file.offsets[place]}
     if file.units[place]:

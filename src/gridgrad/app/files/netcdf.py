@@ -88,15 +88,23 @@ def encoded(dataset: xr.Dataset, suffix: str) -> xr.Dataset:
 
 
 def _plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:
-    """Attributes as NetCDF has them: text, numbers, and lists of one of these. Others become JSON, whose they
-    are where the samples came from Zarr."""
+    """Attributes as every NetCDF has them: text, numbers, and lists of numbers. Others become JSON, whose
+    they are where the samples came from Zarr."""
+    return {
+        str(key): value if _is_plain(value) else json.dumps(value, default=_in_json)
+        for key, value in attrs.items()
+    }
 
-    def simple(value: Any) -> bool:
-        return isinstance(value, str | int | float | np.number) and not isinstance(value, bool)
 
-    result = {}
-    for key, value in attrs.items():
-        several = value if isinstance(value, list | tuple) else [value]
-        alike = isinstance(value, np.ndarray) or (several and all(map(simple, several)))
-        result[str(key)] = value if alike else json.dumps(value, default=str)
-    return result
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return True
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "iuf" and value.ndim < 2 and value.size > 0
+    several = value if isinstance(value, list | tuple) else [value]
+    numbers = (isinstance(each, int | float | np.number) for each in several)
+    return bool(several) and all(numbers) and not any(isinstance(each, bool) for each in several)
+
+
+def _in_json(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)

@@ -102,6 +102,12 @@ def check(template: xr.Dataset, path: Path) -> None:
                 f"{shown(path)} cannot hold complex numbers, such as {name}; write .npy, .npz or .zarr."
             )
     check_columns(template, path, "variables of 1 dim")
+    dim = common_dim(template)
+    if dim in template.indexes and template.indexes[dim].dtype.kind not in "iufmM":
+        raise FileProblem(
+            f"{shown(path)} cannot hold the coordinate {dim}, which is of {template.indexes[dim].dtype}; "
+            "write .nc or .zarr."
+        )
 
 
 def write(dataset: xr.Dataset, path: Path, suffix: str) -> None:
@@ -118,6 +124,7 @@ def write(dataset: xr.Dataset, path: Path, suffix: str) -> None:
     )
     wanted = encoding_for(variables[-1], suffix)
     codec = _NAMES.get(wanted["compression"], "zstd") if "compression" in wanted else "snappy"
+    # Samples hardly repeat, and dictionaries of them took four times the memory of a chunk.
     with pq.ParquetWriter(path, schema, compression=codec, use_dictionary=False) as writer:
         for arrays in bands(variables):
             columns = [pa.array(np.asarray(each)) for each in arrays]

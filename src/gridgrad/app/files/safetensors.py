@@ -30,11 +30,11 @@ def read(path: Path, var: Sequence[str] | None, coordinate: str | None) -> Sourc
     """All tensors as variables."""
     del coordinate
     with safe_open(path, framework="numpy"):
-        pass
+        pass  # which raises what is wrong with it
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
-    about = header.pop("__metadata__", {})
+    header.pop("__metadata__", None)
     known = {name: each for name, each in header.items() if each["dtype"] in _DTYPES}
     shapes = {name: tuple(each["shape"]) for name, each in known.items()}
     dims = named_dims({name: shapes[name] for name in (var or shapes) if name in shapes})
@@ -47,7 +47,6 @@ def read(path: Path, var: Sequence[str] | None, coordinate: str | None) -> Sourc
         variables[name] = variable(dims[name], array)
         if kind is Brain:
             notes.append(f"{name!r} in {shown(path)} is of bfloat16 and was read as float32.")
-    del about
     return Source(
         guarded(xr.Dataset(variables), path),
         title=path.name,
