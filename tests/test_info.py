@@ -281,6 +281,11 @@ class TestTheCommand:
         assert "WGS84" in result.stderr
         assert info("sample:terrain", "--quiet").stderr == ""
 
+    def test_a_table_of_columns(self) -> None:
+        Path("fall.csv").write_text("time,height\n0,0\n1,4.9\n3,44.1\n")
+        found = info("fall.csv", "--coordinate", "time").stdout
+        assert "gridgrad derivative fall.csv OUT.csv --coordinate time --var height\n" in found
+
     def test_what_is_not_there(self) -> None:
         call = CliRunner().invoke(app, ["info", "none.nc"])
         assert "There is no file 'none.nc'" in refused(call)

@@ -115,7 +115,7 @@ class TestScales:
         np.testing.assert_array_equal(scale_of(field, "lon").where, [178, 179, 180, 181])
 
     def test_positions_that_cannot_be_drawn_are_counted(self) -> None:
-        for where in ([0.0, 2, 1], [0.0, np.nan, 2], [0.0, 1, 1], ["a", "b", "c"]):
+        for where in ([0.0, 2, 1], [0.0, np.nan, 2], [0.0, 1, 1], np.array(["a", "b", "c"])):
             scale = scale_of(labelled(np.ones(3), x=where), "x")
             np.testing.assert_array_equal(scale.where, [0, 1, 2])
             assert scale.label == "x (sample)"

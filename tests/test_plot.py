@@ -224,6 +224,17 @@ class TestPlaces:
         with pytest.raises(GridError, match=words):
             choosing.places(winds(), at, index)
 
+    def test_places_by_name(self) -> None:
+        stations = np.array(["Bonn", "Rome"])
+        dataset = xr.Dataset({"t": ("station", [1.0, 2])}, {"station": stations})
+        assert choosing.places(dataset, {"station": "Rome"}, {}) == {"station": 1}
+        with pytest.raises(GridError, match="is none of 'Bonn', 'Rome'"):
+            choosing.places(dataset, {"station": "Oslo"}, {})
+        field = labelled(np.ones((3, 2)), "t", x=None, station=stations)
+        figure, _ = drawn(field, kind="line", panels="station")
+        legend = panels(figure)[0].get_legend()
+        assert [text.get_text() for text in legend.get_texts()][1] == "station = Rome"
+
     def test_places_by_number(self) -> None:
         assert choosing.places(winds(), {}, {"time": "-1"}) == {"time": 2}
         with pytest.raises(GridError, match="--index y=N"):
@@ -382,7 +393,7 @@ class TestTheCommand:
         with Image.open("w.png") as image:
             assert image.width > 1000
         assert "exists already; add --force" in refused(call("w.nc"))
-        plot("w.nc", "--force", "--quiet")
+        plot("w.nc", "--force", "--quiet", "--size", "4,3")
         assert sorted(os.listdir()) == ["w.nc", "w.png"]
 
     def test_a_picture_of_a_picture_has_another_name(self) -> None:
@@ -397,11 +408,16 @@ class TestTheCommand:
         assert Path("hill.png").read_bytes() == before
         assert Path("hill-picture.png").exists()
 
-    @pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
-    def test_formats(self, suffix: str) -> None:
-        plot(save(HILL), f"a{suffix}", "--quiet")
-        plot(save(HILL), f"b{suffix}", "--quiet")
-        assert Path(f"a{suffix}").read_bytes() == Path(f"b{suffix}").read_bytes()
+    @pytest.mark.parametrize(("suffix", "start"), [(".pdf", b"%PDF"), (".svg", b"<?xml")])
+    def test_formats(self, suffix: str, start: bytes) -> None:
+        plot(save(HILL), f"a{suffix}", "--size", "4,3")
+        assert Path(f"a{suffix}").read_bytes().startswith(start)
+
+    def test_the_same_numbers_give_the_same_bytes(self) -> None:
+        """Whatever else a process did before: names, hashes and dates stay out of it."""
+        for name in ("a.svg", "b.svg"):
+            plot(save(HILL), name, "--size", "4,3")
+        assert Path("a.svg").read_bytes() == Path("b.svg").read_bytes()
 
     def test_options(self) -> None:
         winds().to_netcdf("w.nc")
@@ -411,9 +427,9 @@ class TestTheCommand:
         )  # fmt: skip
         with Image.open("a.png") as image:
             assert image.size == (750, 600)
-        plot("w.nc", "b.png", "--var", "u,v", "--index", "time=1")
-        plot("w.nc", "c.png", "--var", "u", "--panels", "time")
-        plot("w.nc", "d.png", "--kind", "quiver")
+        plot("w.nc", "b.png", "--var", "u,v", "--index", "time=1", "--size", "4,3")
+        plot("w.nc", "c.png", "--var", "u", "--panels", "time", "--size", "4,3")
+        plot("w.nc", "d.png", "--kind", "quiver", "--size", "4,3")
 
     @pytest.mark.parametrize(
         ("options", "words"),
@@ -449,3 +465,20 @@ class TestTheCommand:
         for example in examples:
             plot(*example)
         assert sorted(os.listdir()) == ["heights.pdf", "profile.svg", "terrain.png"]
+
+
+class TestThePage:
+    def test_its_commands_work_as_printed(self) -> None:
+        page = (Path(__file__).parents[1] / "docs" / "looking.md").read_text()
+        program = page.split("```python\n")[1].split("```")[0]
+        exec(program, {})
+        blocks = [block.split("```")[0] for block in page.split("```console\n$ gridgrad ")[1:]]
+        info, *plots = [line for block in blocks for line in block.split("\n$ gridgrad ")]
+        command, _, output = info.partition("\n")
+        result = CliRunner().invoke(app, command.split())
+        assert result.stdout == output
+        assert len(plots) == 5
+        for line in plots:
+            result = CliRunner().invoke(app, line.split())
+            assert (result.exit_code, result.exception) == (0, None), result.stderr
+        assert {"wind.png", "arrows.png", "lines.pdf", "days.png", "curve.svg"} <= set(os.listdir())

@@ -11,6 +11,7 @@ from gridgrad.app.roles import horizontal, role_of, roles
 from gridgrad.app.source import FileProblem, Source
 from gridgrad.errors import GridError
 from gridgrad.labelled.names import find, listed
+from gridgrad.labelled.times import is_time
 
 
 def numeric(dataset: xr.Dataset) -> list[str]:
@@ -116,8 +117,14 @@ def _index(name: str, text: str, n: int) -> int:
 
 
 def nearest(coordinate: xr.DataArray, text: str) -> int:
-    """The sample nearest to a position, which is a number or a date."""
+    """The sample nearest to a position, which is a number or a date; or the one that has a name."""
     name, values = str(coordinate.name), coordinate.variable.values
+    if values.dtype.kind not in "iuf" and not is_time(values):
+        names = [str(each) for each in values]
+        if text not in names:
+            few = listed(names[:8]) + (", ..." if len(names) > 8 else "")
+            raise GridError(f"--at {name}={text} is none of {few}.")
+        return names.index(text)
     if values.dtype.kind in "iuf":
         from_there = values.astype(np.float64) - _number(name, text)
     else:

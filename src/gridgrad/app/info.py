@@ -54,7 +54,8 @@ def info(
         names = [each.strip() for text in var or () for each in text.split(",")]
         opened = open_source(source, coordinate=coordinate, var=names or None)
         try:
-            found = survey(opened, source)
+            options = [] if coordinate is None else ["--coordinate", coordinate]
+            found = survey(opened, source, options)
             counts = {}
             if values:
                 counts = {

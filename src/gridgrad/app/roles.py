@@ -98,7 +98,7 @@ def is_pressure(attrs: Mapping[Any, Any]) -> bool:
 def roles(obj: xr.Dataset | xr.DataArray) -> dict[Hashable, Role]:
     """The role of every dim.
 
-    >>> roles(xr.DataArray(np.ones((2, 3)), dims=("time", "lon")))
+    >>> roles(xr.DataArray([[1.0]], dims=("time", "lon")))
     {'time': 'time', 'lon': 'longitude'}
     """
     return {dim: role_of(dim, coordinate_of(obj, dim)) for dim in obj.sizes}

@@ -43,11 +43,12 @@ def suggest(
     *,
     counted: bool = False,
     around: Sequence[Hashable] = (),
+    options: Sequence[str] = (),
 ) -> list[Suggestion]:
     """Commands for the gradients, rates and vector derivatives that a dataset has.
 
     Dims that are `unfit` are left out, and so are those without coordinates, unless samples are `counted`;
-    `around` are longitudes that go around the globe.
+    `around` are longitudes that go around the globe, and `options` those that the file was opened with.
     """
     found: list[Suggestion] = []
     names = numeric(dataset)
@@ -68,7 +69,7 @@ def suggest(
     for members in groups.values():
         first, also = members[0], tuple(members[1:])
         for operator, what, dims in _of_one(dataset, first, fit[first]):
-            command = _command(dataset, operator, file, [first], dims, around)
+            command = _command(dataset, operator, [file, *options], [first], dims, around)
             found.append(Suggestion(what, command, also))
     for u, v in component_pairs(dataset):
         pair = horizontal(
@@ -81,7 +82,7 @@ def suggest(
             found.append(
                 Suggestion(
                     f"{what} of ({u}, {v})",
-                    _command(dataset, operator, file, [u, v], dims, around),
+                    _command(dataset, operator, [file, *options], [u, v], dims, around),
                 )
             )
     return found
@@ -161,13 +162,14 @@ def component_pairs(dataset: xr.Dataset) -> list[tuple[str, str]]:
 def _command(
     dataset: xr.Dataset,
     operator: str,
-    file: str,
+    opened: Sequence[str],
     variables: Sequence[str],
     dims: Sequence[Hashable],
     around: Sequence[Hashable],
 ) -> str:
-    suffix = _OUTPUTS.get(Path(file).suffix.lower(), ".nc")
-    words = ["gridgrad", operator, file, f"OUT{suffix}", "--var", ",".join(variables)]
+    suffix = _OUTPUTS.get(Path(opened[0]).suffix.lower(), ".nc")
+    words = ["gridgrad", operator, opened[0], f"OUT{suffix}", *opened[1:]]
+    words += ["--var", ",".join(variables)]
     if set(dims) != set(dataset[variables[0]].dims) or len(variables) > 1:
         words += ["--dim", ",".join(map(str, dims))]
     wrapped = [dim for dim in dims if dim in around]

@@ -1,7 +1,7 @@
 """What a file holds, found out without reading samples: dims, coordinates, variables, and what they are
 fit for."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -87,28 +87,27 @@ class Survey:
         return found
 
 
-def survey(source: Source, file: str, names: list[str] | None = None) -> Survey:
-    """What is to be said of a file, or of some of its variables; `file` is how commands name it."""
+def survey(source: Source, file: str, options: Sequence[str] = ()) -> Survey:
+    """What is to be said of a file; `file` and `options` are how commands open it."""
     dataset = source.dataset
-    variables = [_held(dataset, name) for name in names or dataset.data_vars]
-    used = {dim for each in variables for dim in each.dims}
-    dims = [_dim(dataset, dim) for dim in dataset.sizes if str(dim) in used or names is None]
+    variables = [_held(dataset, name) for name in dataset.data_vars]
+    dims = [_dim(dataset, dim) for dim in dataset.sizes]
     unfit = [
         each.name for each in dims if each.positions is not None and each.positions.kind == "unfit"
     ]
-    part = dataset if names is None else dataset[names]
     return Survey(
         source.title,
         dims,
         variables,
-        [*_of_dims(dims, source), *_of_two_dims(part)],
+        [*_of_dims(dims, source), *_of_two_dims(dataset)],
         suggest(
-            part,
+            dataset,
             file,
             # Positions that turn back are allowed, but hardly meant.
             unfit,
             counted=source.counts_samples,
             around=[each.name for each in dims if each.around],
+            options=options,
         ),
     )
 

@@ -12,7 +12,7 @@ from gridgrad.app.pictures.curves import COLOURS, Curve, draw_curves
 from gridgrad.app.pictures.maps import draw_maps
 from gridgrad.app.pictures.panels import Overlay, Panel
 from gridgrad.app.pictures.reading import Array, read, strides
-from gridgrad.app.pictures.scales import down_and_right, scale_of
+from gridgrad.app.pictures.scales import PIXELS, down_and_right, numbered, scale_of
 from gridgrad.app.pictures.sheet import styled
 from gridgrad.app.pictures.slices import Sliced, draw_slices, middle_slices
 from gridgrad.app.pictures.vectors import Arrows
@@ -20,7 +20,7 @@ from gridgrad.app.pictures.words import labelled, measured, named
 from gridgrad.app.roles import coordinate_of, horizontal, role_of, roles
 from gridgrad.app.source import Source
 from gridgrad.app.suggestions import component_pairs
-from gridgrad.labelled.attributes import derivative_name, title
+from gridgrad.labelled.attributes import derivative_name
 
 MOST_PANELS = 9
 """A sheet shows no more fields and results than this."""
@@ -33,7 +33,8 @@ def draw_results(
 
     Of a gradient, the field stands beside its slope magnitude, under arrows that point uphill; a single
     derivative keeps its sign. Other results have a panel each. Fields of three dims are drawn as slices.
-    Of more dims, or of times, one place in the middle is shown, which the title tells.
+    Of more dims, or of times, one place in the middle is shown, which the title tells. Positions are those of
+    the coordinates of the field: a spacing that was given otherwise is to be made one.
     """
     fields = [field] if isinstance(field, xr.DataArray) else list(field)
     with styled():
@@ -101,7 +102,7 @@ class _Pair:
         (dim,), (part,) = self.field.dims, self.parts.values()
         by = strides({dim: self.field.sizes[dim]})
         along = scale_of(self.field, dim, by[dim], turning=True)
-        ratio = f"d {title(self.field.name, self.field.attrs) or 'value'} / d {along.words}"
+        ratio = f"d {named(self.field).strip('|')} / d {along.words}"
         ratio = f"|{ratio}|" if self.complex else ratio
         return draw_curves(
             [
@@ -168,10 +169,10 @@ def _slope_unit(field: xr.DataArray, part: xr.DataArray, dim: Hashable) -> str:
     if unit == "1" and below is not None and of not in ("", "1"):
         return f"{of}/{below.attrs.get('units', of)}"
     if below is None:
-        return f"{of} per sample".strip()
+        return f"{of} per {'pixel' if dim in PIXELS else 'sample'}".strip()
     if role_of(dim, below) == "time":
         return f"{of} per s".strip()
-    return f"{of} per unit of {below.name}".strip()
+    return f"{of} per unit of {'spacing' if numbered(dim) else below.name}".strip()
 
 
 def _several(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from gridgrad.app.roles import Role, coordinate_of, is_pressure, role_of
 from gridgrad.app.source import printable
 from gridgrad.labelled.attributes import title
 
-_PIXELS = frozenset(("row", "column"))
+PIXELS = frozenset(("row", "column"))
 _NUMBERED = re.compile(r"(?:.*_)?dim(\d+)")
 _COUNTS = ("sample", "pixels")
 _METRES = frozenset(("m", "meter", "meters", "metre", "metres"))
@@ -37,6 +37,8 @@ class Scale:
     downward: bool = False
     """Whether positions increase from top to bottom where they stand on the left."""
     calendar: tuple[str, str] | None = None
+    names: tuple[str, ...] = ()
+    """What the places are called, if they are not positions: stations, say."""
 
     @property
     def label(self) -> str:
@@ -46,7 +48,9 @@ class Scale:
     def place(self, number: int) -> str:
         """Where one sample stands, as `depth = 40 m`."""
         where = float(self.where[number])
-        if self.ticks == "dates":
+        if self.names:
+            text = self.names[number]
+        elif self.ticks == "dates":
             text = f"{dates.num2date(where):%Y-%m-%d %H:%M}".removesuffix(" 00:00")
         elif self.ticks == "calendar":
             text = self._calendar_date(where)
@@ -111,6 +115,11 @@ def _degrees(value: float, more: str, less: str, plain: tuple[float, ...]) -> st
     return f"{size:.6g}°{letter}"
 
 
+def numbered(dim: Hashable) -> Any:
+    """Whether a dim has no name of its own: a match of `dim0`, whose group is the number."""
+    return _NUMBERED.fullmatch(str(dim))
+
+
 def scale_of(array: xr.DataArray, dim: Hashable, step: int = 1, *, turning: bool = False) -> Scale:
     """How the samples along a dim are drawn, of which every `step`th is shown.
 
@@ -119,17 +128,17 @@ def scale_of(array: xr.DataArray, dim: Hashable, step: int = 1, *, turning: bool
     coordinate = coordinate_of(array, dim)
     role = role_of(dim, coordinate)
     name = str(dim)
-    number = _NUMBERED.fullmatch(name)
+    number = numbered(dim)
     called = f"dim {number[1]}" if number else name
     # Arrays are printed with their first row at the top.
-    printed = name in _PIXELS or number is not None
+    printed = name in PIXELS or number is not None
     kept = slice(None, None, step)
     counted = Scale(
         dim=dim,
         where=np.arange(array.sizes[dim], dtype=np.float64)[kept],
         words=called,
         role=role,
-        unit="pixels" if name in _PIXELS else "sample",
+        unit="pixels" if name in PIXELS else "sample",
         downward=printed or role == "other",
     )
     if coordinate is None:
@@ -147,7 +156,7 @@ def scale_of(array: xr.DataArray, dim: Hashable, step: int = 1, *, turning: bool
     if values.dtype.kind == "m":
         values, unit = values / np.timedelta64(1, "h"), "h"
     if values.dtype.kind not in "iuf":
-        return counted
+        return replace(counted, words=words, names=tuple(map(str, values[kept])))
     where = values.astype(np.float64)
     if role == "longitude":
         where = unwrapped(where)
