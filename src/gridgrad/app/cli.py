@@ -101,7 +101,7 @@ def _operate(command: str, **given: Any) -> None:
             with watcher(f"{command} of {Path(request.source).name}", quiet) as watched:
                 outcome = produce(request, output, how, watched)
             if picture is not None:
-                _draw(picture, output, outcome, force=given["force"])
+                _draw(picture, output, request, outcome, force=given["force"])
         notes = [*outcome.notes, *dict.fromkeys(str(each.message) for each in caught)]
         if output is not None:
             notes.append(_written(shown(output), outcome))
@@ -113,7 +113,7 @@ def _operate(command: str, **given: Any) -> None:
         _describe(command, given, outcome)
 
 
-def _draw(picture: Path, output: Path | None, outcome: Any, *, force: bool) -> None:
+def _draw(picture: Path, output: Path | None, request: Any, outcome: Any, *, force: bool) -> None:
     """The samples beside the results, of which no more are read than are seen."""
     from gridgrad.app.atomic import published
     from gridgrad.app.files import open_source
@@ -130,8 +130,10 @@ def _draw(picture: Path, output: Path | None, outcome: Any, *, force: bool) -> N
                 if name in opened.variables
             }
         )
-    source = outcome.results.source
-    fields = [source.dataset[name] for name in outcome.results.fields]
+    results = outcome.results
+    source = results.source
+    fields = [results.placed(source.dataset[name], request) for name in results.fields]
+    found = found.assign({name: results.placed(found[name], request) for name in found.data_vars})
     with published(picture, force=force) as file:
         save(draw_results(source, fields, found), file, picture.suffix.lower())
 

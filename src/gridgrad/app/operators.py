@@ -55,6 +55,25 @@ class Results:
     inputs: list[Path] = field(default_factory=list)
     """The files that were read."""
 
+    def placed(self, array: xr.DataArray, request: Request) -> xr.DataArray:
+        """With the positions that --spacing gave, as coordinates of dims that have none."""
+        dims = words.dims_of(request.dim, array) or list(array.dims)
+        given = words.by_dim(
+            request.spacing,
+            "--spacing",
+            lambda text: words.spacing(text, self.source.dataset, []),
+            dims,
+        )
+        if given is None:
+            return array
+        steps = given if isinstance(given, dict) else dict.fromkeys(dims, given)
+        coords = {}
+        for dim, step in steps.items():
+            if dim in array.dims and dim not in array.coords:
+                n = array.sizes[dim]
+                coords[dim] = step if np.ndim(step) else step * np.arange(n)
+        return array.assign_coords(coords)
+
 
 class Samples:
     """Reads a variable of a file, in this process or in another one that the same path leads to."""

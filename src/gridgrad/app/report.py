@@ -4,8 +4,8 @@ import json
 from typing import IO, Any
 
 from gridgrad.app.produce import Outcome
-from gridgrad.app.source import printable
 from gridgrad.app.summary import describe
+from gridgrad.app.tables import show, table
 
 
 def rows(outcome: Outcome) -> list[dict[str, Any]]:
@@ -34,42 +34,16 @@ def as_json(source: str, output: str | None, outcome: Outcome) -> str:
 
 def print_table(title: str, outcome: Outcome, file: IO[str]) -> None:
     """The table for people, one row a result."""
-    # Importing Rich takes a while, so that happens only when there is something to print.
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    # A file or a pipe has no width, and a table folded to a guess of one would be hard to read
-    # back.
-    console = Console(
-        file=file, markup=False, highlight=False, emoji=False, width=None if file.isatty() else 200
-    )
-    table = Table(
-        title=Text(printable(title)),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    table.add_column("result", no_wrap=True)
-    for heading in ("shape", "dtype", "units"):
-        table.add_column(heading)
-    for heading in ("min", "max", "mean", "RMS", "non-finite"):
-        table.add_column(heading, justify="right")
-    for row in rows(outcome):
-        table.add_row(
-            Text(printable(row["name"])),
-            " x ".join(map(str, row["shape"])),
-            row["dtype"],
-            Text(printable(row["units"] or "")),
-            *(_short(row[key]) for key in ("min", "max", "mean", "rms")),
-            str(row["nonfinite"]),
+    numbers = ("min", "max", "mean", "rms")
+    cells = [
+        (
+            row["name"], " x ".join(map(str, row["shape"])), row["dtype"], row["units"] or "",
+            *(_short(row[key]) for key in numbers), str(row["nonfinite"]),
         )
-    # Rich ends the program when a pipe breaks, so it only renders, and the print is ours.
-    with console.capture() as rendered:
-        console.print(table)
-    print(*(line.rstrip() for line in rendered.get().splitlines()), sep="\n", file=file)
+        for row in rows(outcome)
+    ]  # fmt: skip
+    columns = ("result", "shape", "dtype", "units", ">min", ">max", ">mean", ">RMS", ">non-finite")
+    show([table(title, columns, cells)], file)
 
 
 def _short(value: Any) -> str:
