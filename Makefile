@@ -6,7 +6,7 @@ TEST = .venvs/test
 BENCH = .venvs/bench
 MANIFEST = pyproject.toml constraints.txt tools/environment.sh
 
-.PHONY: help demo test test-all stress bench accuracy scaling lint format clean
+.PHONY: help demo test test-all stress bench accuracy scaling streaming lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -31,6 +31,9 @@ accuracy: $(BENCH)/.ready ## measure how accurate results are and write docs/acc
 
 scaling: $(BENCH)/.ready ## measure Dask arrays against size and workers and write docs/scaling.md
 	$(BENCH)/bin/python -m benchmarks.scaling
+
+streaming: $(BENCH)/.ready ## measure the command on a store larger than memory and write docs/streaming.md
+	$(BENCH)/bin/python -m benchmarks.shell
 
 lint: $(TEST)/.ready ## check format, lint and types
 	$(TEST)/bin/ruff format --check .

@@ -21,6 +21,8 @@ _PACKAGES = (
     "findiff",
     "dask",
     "distributed",
+    "xarray",
+    "zarr",
 )
 _ROOT = Path(__file__).parent.parent
 

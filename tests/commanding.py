@@ -9,14 +9,13 @@ import numpy as np
 from typer.testing import CliRunner
 
 from gridgrad.app.cli import app
-from gridgrad.app.field import Array
 
 HILL = np.exp(-(np.mgrid[-2:2:30j, -3:3:40j] ** 2).sum(axis=0))
 
 
 def call(*words: object) -> Any:
-    """Run `gridgrad gradient ...` in this process."""
-    return CliRunner().invoke(app, ["gradient", *map(str, words)])
+    """Run `gridgrad ...` in this process."""
+    return CliRunner().invoke(app, list(map(str, words)))
 
 
 def done(*words: object) -> Any:
@@ -25,24 +24,28 @@ def done(*words: object) -> Any:
     return result
 
 
-def command(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+def command(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run `gridgrad ...` in a process of its own, with warnings as errors."""
     settings: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    words = (sys.executable, "-W", "error", "-m", "gridgrad", *words)
-    return subprocess.run(words, text=True, check=False, timeout=60, **settings)
+    program = (sys.executable, "-W", "error", "-m", "gridgrad", *map(str, words))
+    return subprocess.run(program, text=True, check=False, timeout=120, **settings)
 
 
-def script(code: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own after some code, which may break things."""
+def after(code: str) -> list[str]:
+    """The program that runs the command after some code, which may break things."""
     code = f"import os, signal, sys\n{code}\nfrom gridgrad.app import main\nmain()"
+    return [sys.executable, "-c", code]
+
+
+def script(code: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own after some code."""
     return subprocess.run(
-        [sys.executable, "-c", code, "gradient", *words],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+        [*after(code), *map(str, words)], capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 def refused(result: Any) -> str:
-    """The one sentence with which the command ended at status 2."""
+    """The one line with which the command ended at status 2."""
     status = result.returncode if hasattr(result, "returncode") else result.exit_code
     assert status == 2, result.stderr
     assert not result.stdout
@@ -58,6 +61,6 @@ def contents() -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in Path().rglob("*") if path.is_file()}
 
 
-def save(values: Array, name: str = "f.npy") -> str:
+def save(values: Any, name: str = "f.npy") -> str:
     np.save(name, values)
     return name

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gridgrad.app.atomic import check_output, published
-from gridgrad.app.field import FileProblem
+from gridgrad.app.source import FileProblem
 
 
 @pytest.fixture(autouse=True)

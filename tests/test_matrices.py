@@ -48,6 +48,26 @@ def test_matrices_of_operators(boundary):
     np.testing.assert_allclose(found, gridgrad.divergence((f, g, h), **how).ravel(), atol=1e-11)
 
 
+@pytest.mark.parametrize("boundary", ["one-sided", "periodic", "replicate"])
+@pytest.mark.parametrize("dims", [(0, 1), (2, 0), (0, 1, 2)])
+def test_matrices_of_operators_with_several_results(boundary, dims):
+    shape, how = (
+        (7, 8, 9),
+        {"boundary": boundary, "dim": dims, "spacing": (0.5, 1.0, 2.0)[: len(dims)]},
+    )
+    fields = [field(shape, k) for k in range(len(dims))]
+
+    def check(operator, arrays, results):
+        matrix = gridgrad.operator_matrix(operator, shape, **how)
+        found = matrix @ np.ravel(arrays)
+        np.testing.assert_allclose(found, np.ravel(results), rtol=0, atol=1e-12)
+        assert (matrix.format, matrix.shape) == ("csr", (np.size(results), np.size(arrays)))
+
+    check("curl", fields, gridgrad.curl(fields, **how))
+    check("jacobian", fields, gridgrad.jacobian(fields, **how))
+    check("hessian", fields[0], gridgrad.hessian(fields[0], **how))
+
+
 def test_a_poisson_problem_converges_at_the_stated_order():
     from scipy.sparse.linalg import spsolve
 
@@ -67,7 +87,9 @@ def test_matrices_refuse_what_is_not_linear():
     with pytest.raises(GridError, match="given twice"):
         gridgrad.derivative_matrix(np.arange(9.0) ** 2, spacing=2)
     with pytest.raises(GridError, match="operator must be"):
-        gridgrad.operator_matrix("curl", (4, 4))
+        gridgrad.operator_matrix("grad", (4, 4))
+    with pytest.raises(GridError, match="2 or 3 dims"):
+        gridgrad.operator_matrix("curl", (4, 4, 4, 4))
     with pytest.raises(GridError, match="at least 1"):
         gridgrad.derivative_matrix(0)
     with pytest.raises(GridTypeError, match="1-D coordinates"):

@@ -12,6 +12,8 @@ from gridgrad.calls import Call
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.stencil import Row, Stencil
 
+OPERATORS = ("laplacian", "gradient", "divergence", "curl", "jacobian", "hessian")
+
 
 def derivative_matrix(
     n_or_coordinates: Any,
@@ -56,10 +58,18 @@ def operator_matrix(
 ) -> Any:
     """The matrix of a whole operator on samples of an N-D grid, flattened in C order.
 
-    `operator` is "laplacian" (size x size), "gradient" (the matrices of the dims one below another) or
-    "divergence" (side by side, for components one after another). Each is made of 1-D matrices by
-    Kronecker products: along dim d, I x ... x D x ... x I. Parameters are those of the operator; as there,
-    edges are as accurate as the interior, but for "gradient", whose edge order is 1 at accuracy 2.
+    `operator` is one of these, with samples and results flattened one array after another:
+
+    - "laplacian": the size by itself
+    - "gradient": the matrices of the dims one below another
+    - "divergence": the same side by side, for a component for each dim
+    - "curl": for two components or three, with as many results as the operator has (one or three)
+    - "jacobian": the gradient of each of as many components as there are dims
+    - "hessian": d**2/dxi dxj one below another, by i and then by j, all of them
+
+    Each is made of 1-D matrices by Kronecker products: along dim d, I x ... x D x ... x I. Parameters are
+    those of the operator; as there, edges are as accurate as the interior, but for "gradient", whose edge
+    order is 1 at accuracy 2. Raises `GridError` for other operators, and as the operator does.
 
     >>> import numpy as np
     >>> import gridgrad
@@ -68,27 +78,46 @@ def operator_matrix(
     >>> bool(np.allclose(matrix @ f.ravel(), gridgrad.laplacian(f, boundary="replicate").ravel()))
     True
     """
-    if operator not in ("laplacian", "gradient", "divergence"):
-        raise GridError(
-            f"operator must be 'laplacian', 'gradient' or 'divergence', but is {operator!r:.80}."
-        )
+    if operator not in OPERATORS:
+        raise GridError(f"operator must be one of {', '.join(OPERATORS)}, but is {operator!r:.80}.")
     edges = 1 if operator == "gradient" and accuracy == 2 else None
     shape = tuple(shape)
     call = _call(shape, dim, spacing, accuracy, edge_order, boundary, period, "center", edges)
-    if not call.axes:
+    count = len(call.axes)
+    if not count:
         raise GridError("at least 1 of the dims must be differentiated, but none is.")
+    if operator == "curl" and count not in (2, 3):
+        raise GridError(f"a curl needs 2 or 3 dims, but {count} are differentiated.")
     sparse = _sparse()
-    order = 2 if operator == "laplacian" else 1
-    parts = []
-    for k, axis in enumerate(call.axes):
+
+    def along(k: int, order: int = 1) -> Any:
+        axis = call.axes[k]
         before, after = math.prod(shape[: axis.dim]), math.prod(shape[axis.dim + 1 :])
         part = _matrix(axis, call.stencil(k, order))
         part = sparse.kron(sparse.eye_array(before), part, format="csr")
-        parts.append(sparse.kron(part, sparse.eye_array(after), format="csr"))
+        return sparse.kron(part, sparse.eye_array(after), format="csr")
+
     if operator == "laplacian":
-        return sum(parts[1:], parts[0]).tocsr()
-    stack = sparse.vstack if operator == "gradient" else sparse.hstack
-    return stack(parts, format="csr")
+        return sum((along(k, 2) for k in range(1, count)), along(0, 2)).tocsr()
+    parts = [along(k) for k in range(count)]
+    if operator == "gradient":
+        blocks = [[part] for part in parts]
+    elif operator == "divergence":
+        blocks = [parts]
+    elif operator == "curl" and count == 2:
+        blocks = [[-parts[1], parts[0]]]
+    elif operator == "curl":
+        x, y, z = parts
+        blocks = [[None, -z, y], [z, None, -x], [-y, x, None]]
+    elif operator == "jacobian":
+        blocks = [[sparse.kron(sparse.eye_array(count), sparse.vstack(parts), format="csr")]]
+    else:
+        blocks = [
+            [along(i, 2) if i == j else parts[i] @ parts[j]]
+            for i in range(count)
+            for j in range(count)
+        ]
+    return sparse.block_array(blocks, format="csr")
 
 
 def _samples(n_or_coordinates: Any, spacing: Any) -> tuple[int, Any]:

@@ -4,7 +4,7 @@ Every operator on sampled data is such a table, so that one engine method, "run 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gridgrad.adjoint import transposed
 from gridgrad.stencil import Stencil
@@ -50,6 +50,18 @@ class Plan(NamedTuple):
             if t.output in places[0] and t.input in places[1]
         )
         return Plan(len(inputs), len(outputs), tuple(terms), len(kept))
+
+    def by_key(self, keys: Sequence[Any]) -> list[tuple[Any, list[int], "Plan"]]:
+        """The parts of the plan whose outputs have one key: that, which outputs they are, and the part.
+
+        Arrays between are made once in each part, in the dtype of its outputs, say.
+        """
+        found = []
+        for key in dict.fromkeys(keys):
+            chosen = [k for k, each in enumerate(keys) if each == key]
+            part = self if len(chosen) == len(keys) else self.only(chosen)
+            found.append((key, chosen, part))
+        return found
 
     def stages(self) -> tuple["Plan", "Plan"]:
         """The plan that makes the arrays between, and the one that makes the outputs.

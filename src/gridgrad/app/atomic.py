@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from gridgrad.app.field import FileProblem, shown
+from gridgrad.app.source import FileProblem, shown
 
 
 def check_output(

@@ -1,27 +1,24 @@
 """The commands: what is asked for, in which order it is done, and how what goes wrong is told."""
 
+import shlex
 import sys
-import warnings
-from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
+from gridgrad.app.info import info
+from gridgrad.app.options import shared
+from gridgrad.app.plot import PLOTS, plot
 from gridgrad.app.telling import say, told
-from gridgrad.errors import GridError, NonMonotonicWarning
+from gridgrad.errors import GridError
 
-if TYPE_CHECKING:
-    from gridgrad.app.field import Step
-
-# NumPy, Rich, Matplotlib and Pillow are imported where they are used: `gridgrad --help` answers at
+# NumPy, xarray, Rich and Matplotlib are imported where they are used: `gridgrad --help` answers at
 # once.
 
 # Plain help and usage errors: Rich would read brackets in them as markup, and draws boxes around
 # one-line messages.
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     no_args_is_help=True,
@@ -44,186 +41,209 @@ def gridgrad(
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Derivatives of sampled data."""
+    """Derivatives of sampled data in files."""
 
 
-@app.command()
-def gradient(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="INPUT",
-            show_default=False,
-            help="A .npy, .npz, .csv, .png, .jpg or .tif file, or sample:terrain.",
-        ),
-    ],
-    spacing: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="STEP[,STEP...]",
-            help="The distance between samples: a number for all dims, or one entry a dim, each a "
-            "number, a .npy or .csv file with the positions, or the name of an array in the .npz "
-            "input. Default: 1.",
-        ),
-    ] = None,
-    dim: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="DIM[,DIM...]",
-            help="The dims to differentiate along; -1 is the last. Default: all of them.",
-        ),
-    ] = None,
-    edge_order: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="The order of accuracy at the edges. Default: 1."),
-    ] = None,
-    var: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="The array of an .npz input, or the column of a .csv input."
-        ),
-    ] = None,
-    coordinate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="The column of a .csv input that holds the positions, by name or number (from 0). "
-            "The other column is then the curve; of several, --var chooses.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Write the result: .npz (every component by name: d_dim0, d_dim1, ...), .npy "
-            "(stacked along a new first dim, unless it is only one), or .csv (one component, 1-D "
-            "or 2-D).",
-        ),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Draw a 1-D, 2-D or 3-D field as .png, .pdf or .svg."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace outputs that exist.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print errors only (and JSON, if asked for).")
-    ] = False,
-) -> None:
-    """The gradient of INPUT, one component a dim.
-
-    Without --coordinate or --var, all columns of a .csv file are one grid (or, if there is only one
-    column or row, a curve). Colours become grey levels. sample:terrain is real terrain in metres,
-    to try things on.
-
-    \b
-    Examples:
-      gridgrad gradient sample:terrain --plot terrain.png
-      gridgrad gradient sample:terrain --dim 1 --out slope.csv
-      gridgrad gradient slope.csv --spacing -92.47,74.57 --out curvature.npz --json
-    """
+def _operate(command: str, **given: Any) -> None:
     with told():
-        import gridgrad as core
-        from gridgrad.app import formats
-        from gridgrad.app.atomic import check_output, published
-        from gridgrad.app.field import shown
-        from gridgrad.app.report import as_json, print_table, summaries
+        import warnings
 
-        steps, files = _spacing(spacing, source)
-        inputs = [Path(source), *files]
-        for path, option, suffixes in (
-            (out, "--out", formats.OUTPUTS),
-            (plot, "--plot", formats.PLOTS),
-        ):
-            if path is not None:
-                check_output(path, option, suffixes=suffixes, force=force, inputs=inputs)
+        from gridgrad.app.budget import parse_bytes
+        from gridgrad.app.operators import Request
+        from gridgrad.app.produce import How, produce
+        from gridgrad.app.progress import watcher
+        from gridgrad.app.source import shown
+        from gridgrad.app.words import split
+        from gridgrad.errors import NonMonotonicWarning
 
-        field = formats.read(source, coordinate=coordinate, var=var, spaced=steps is not None)
-        dims = _dims(dim, field.values.ndim)
-        if steps is not None:
-            if field.spacing is not None:
-                raise GridError(f"--spacing cannot be given, because {field.title} brings its own.")
-            field = field.spaced()
-        elif field.spacing is not None:
-            steps = [field.spacing[each] for each in dims]
-        if out is not None:
-            formats.check_text(out, field, dims)
-        if plot is not None:
-            # Importing Matplotlib takes a while, so that happens only for those who want a picture.
-            from gridgrad.app import picture
+        output, quiet, memory = given["output"], given["quiet"], given["memory"]
+        picture = given["plot"]
+        if picture is not None:
+            from gridgrad.app.atomic import check_output
 
-            picture.check(field)
-
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", NonMonotonicWarning)
-            components = core.gradient(
-                field.values,
-                spacing=1 if steps is None else steps[0] if _is_number(steps) else steps,
-                dim=dims,
-                edge_order=edge_order,
+            check_output(
+                picture,
+                "--plot",
+                suffixes=PLOTS,
+                force=given["force"],
+                inputs=[Path(given["source"])],
             )
-        notes = [*field.notes, *(str(warning.message) for warning in caught)]
-        if field.values.dtype.kind == "c":
-            notes.append("The field is complex: min, max, RMS and pictures are of the magnitude.")
-
-        rows = summaries(field, dims, components)
-        with ExitStack() as outputs:
-            # Both are complete before either appears.
-            if out is not None:
-                file = outputs.enter_context(published(out, force=force))
-                formats.write(file, out.suffix.lower(), field, dims, components)
-            if plot is not None:
-                file = outputs.enter_context(published(plot, force=force))
-                figure = picture.draw(field, dims, components, steps)
-                picture.save(figure, file, plot.suffix.lower())
-        notes += [f"Wrote {shown(path)}." for path in (out, plot) if path is not None]
+        several: dict[str, Any] = {
+            key: tuple(split(given[key])) for key in ("var", "dim", "boundary", "period")
+        }
+        alone = ("accuracy", "edge_order", "time_unit", "coordinate", "dtype")
+        request = Request(
+            command=command,
+            source=given["source"],
+            spacing=tuple(_spacing_words(given["spacing"])),
+            order=given.get("order", 1),
+            side=given.get("side", "center"),
+            **several,
+            **{key: given[key] for key in alone},
+        )
+        if given["threads"] is not None and given["threads"] < 1:
+            raise GridError(f"--threads must be at least 1, but is {given['threads']}.")
+        if given["resume"] and output is None:
+            raise GridError("--resume needs the OUTPUT that is to be finished.")
+        how = How(
+            memory=None if memory is None else parse_bytes(memory, "--memory"),
+            threads=given["threads"],
+            scheduler=given["scheduler"],
+            chunks=tuple(split(given["chunks"])),
+            force=given["force"],
+            resume=given["resume"],
+            holds=picture is not None,
+            command_line=shlex.join(["gridgrad", *sys.argv[1:]]),
+        )
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("always", NonMonotonicWarning)
+            with watcher(f"{command} of {Path(request.source).name}", quiet) as watched:
+                outcome = produce(request, output, how, watched)
+            if picture is not None:
+                _draw(picture, output, request, outcome, force=given["force"])
+        notes = [*outcome.notes, *dict.fromkeys(str(each.message) for each in caught)]
+        if output is not None:
+            notes.append(_written(shown(output), outcome))
+        if picture is not None:
+            notes.append(f"Wrote {shown(picture)}.")
         # Only now, so that an error stands alone.
         for sentence in [] if quiet else notes:
             say(sentence)
-        if json:
-            print(as_json(source, field.slope_unit, rows))
-        elif not quiet and sys.stdout is not None:
-            title = f"Gradient of {field.title} ({field.slope_unit})"
-            print_table(title, rows, sys.stdout)
+        _describe(command, given, outcome)
 
 
-def _spacing(entries: list[str] | None, source: str) -> "tuple[list[Step] | None, list[Path]]":
-    """What --spacing gives, and the files that it names."""
-    if entries is None:
-        return None, []
-    from gridgrad.app.formats import read_spacing
+def _draw(picture: Path, output: Path | None, request: Any, outcome: Any, *, force: bool) -> None:
+    """The samples beside the results, of which no more are read than are seen."""
+    from gridgrad.app.atomic import published
+    from gridgrad.app.files import open_source
+    from gridgrad.app.pictures.results import draw_results
+    from gridgrad.app.pictures.sheet import save
 
-    steps, files = [], []
-    for entry in entries:
-        # A file name may have a comma in it.
-        for text in [entry] if Path(entry).is_file() else entry.split(","):
-            step, file = read_spacing(text.strip(), source)
-            steps.append(step)
-            files += [] if file is None else [file]
-    return steps, files
+    found = outcome.held
+    if found is None:
+        opened = open_source(str(output)).dataset
+        found = outcome.dataset.assign(
+            {
+                name: (each.dims, opened[name].variable, each.attrs)
+                for name, each in outcome.dataset.data_vars.items()
+                if name in opened.variables
+            }
+        )
+    results = outcome.results
+    source = results.source
+    fields = [results.placed(source.dataset[name], request) for name in results.fields]
+    found = found.assign({name: results.placed(found[name], request) for name in found.data_vars})
+    with published(picture, force=force) as file:
+        save(draw_results(source, fields, found), file, picture.suffix.lower())
 
 
-def _is_number(steps: "Sequence[Step]") -> bool:
-    return len(steps) == 1 and isinstance(steps[0], float)
+def _spacing_words(entries: list[str] | None) -> list[str]:
+    """The words of --spacing; a file name may have a comma in it."""
+    from gridgrad.app.words import split
+
+    found: list[str] = []
+    for entry in entries or ():
+        name = entry.partition("=")[2] or entry
+        found += [entry] if Path(name).is_file() else split([entry])
+    return found
 
 
-def _dims(entries: list[str] | None, ndim: int) -> tuple[int, ...]:
-    """The dims that --dim gives, counted from the first; all of them where it is not given."""
-    if entries is None:
-        return tuple(range(ndim))
-    dims = []
-    for text in ",".join(entries).split(","):
-        try:
-            dim = int(text)
-        except ValueError:
-            raise GridError(
-                f"--dim must be whole numbers separated by commas, but it has {text!r}."
-            ) from None
-        if not -ndim <= dim < ndim:
-            raise GridError(
-                f"--dim must be from {-ndim} to {ndim - 1} for a {ndim}-D field, but it has {dim}."
-            )
-        dims.append(dim % ndim)
-    if len(set(dims)) < len(dims):
-        raise GridError(f"--dim must name every dim once, but it is {','.join(entries)}.")
-    return tuple(dims)
+def _written(name: str, outcome: Any) -> str:
+    from gridgrad.app.budget import told_bytes
+
+    text = f"Wrote {name}"
+    if outcome.seconds > 1:
+        rate = told_bytes(outcome.written / outcome.seconds)
+        text += f": {told_bytes(outcome.written)} in {outcome.seconds:.1f} s ({rate}/s)"
+    return text + "."
+
+
+def _describe(command: str, given: dict[str, Any], outcome: Any) -> None:
+    if given["quiet"] and not given["json"]:
+        return
+    from gridgrad.app.report import as_json, print_table
+
+    output = given["output"]
+    if given["json"]:
+        print(as_json(given["source"], None if output is None else str(output), outcome))
+    elif sys.stdout is not None:
+        title = f"{command.capitalize()} of {outcome.results.source.title}"
+        print_table(title, outcome, sys.stdout)
+
+
+Order = Annotated[int, typer.Option(metavar="N", help="The order of the derivative, 1 to 8.")]
+Side = Annotated[
+    str,
+    typer.Option(
+        metavar="SIDE", help="Where the interior's stencils lie: center, forward, backward."
+    ),
+]
+
+
+@app.command()
+@shared(_operate)
+def gradient(side: Side = "center") -> None:
+    """The derivatives along every dim, one result each: dT_dlat, dT_dlon.
+
+    \b
+    Examples:
+      gridgrad gradient sample:terrain slope.nc --plot terrain.png
+      gridgrad gradient slope.nc curvature.zarr --var delevation_dx --dim x
+      gridgrad gradient sample:terrain --accuracy 6 --boundary reflect --json
+    """
+
+
+@app.command()
+@shared(_operate)
+def derivative(order: Order = 1, side: Side = "center") -> None:
+    """The derivative of an order along one dim.
+
+    \b
+    Examples:
+      gridgrad derivative sample:terrain bend.nc --dim x --order 2
+      gridgrad derivative sample:terrain upwind.npy --dim y --side backward --edge-order 1
+    """
+
+
+@app.command()
+@shared(_operate)
+def laplacian() -> None:
+    """The sum of the second derivatives along the dims.
+
+    \b
+    Example:
+      gridgrad laplacian sample:terrain roughness.zarr --boundary replicate
+    """
+
+
+@app.command()
+@shared(_operate)
+def divergence() -> None:
+    """The divergence of a vector field: du/dx + dv/dy + ...
+
+    --var names the components, and --dim the dims that they point along, in the same order.
+
+    \b
+    Examples:
+      gridgrad gradient sample:terrain slope.nc
+      gridgrad divergence slope.nc laplacian.nc --var delevation_dx,delevation_dy --dim x,y
+    """
+
+
+@app.command()
+@shared(_operate)
+def curl() -> None:
+    """The curl of a vector field: dv/dx - du/dy, or the three components of one in three dims.
+
+    --var names the components, and --dim the dims that they point along, in the same order.
+
+    \b
+    Examples:
+      gridgrad gradient sample:terrain slope.nc
+      gridgrad curl slope.nc vorticity.nc --var delevation_dx,delevation_dy --dim x,y
+    """
+
+
+app.command()(info)
+app.command()(plot)

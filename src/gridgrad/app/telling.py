@@ -31,16 +31,16 @@ def told() -> Iterator[None]:
         # lost.
         _drop_stdout()
         raise typer.Exit(0) from None
-    except KeyboardInterrupt:
-        say("Interrupted.")
+    except KeyboardInterrupt as fault:
+        say(_noted("Interrupted.", fault))
         raise typer.Exit(130) from None
     except GridError as fault:
-        say(str(fault))
-    except MemoryError:
-        say("There is not enough memory for this input; a part of it may fit.")
+        say(_noted(str(fault), fault))
+    except MemoryError as fault:
+        say(_noted("There is not enough memory; --memory and --chunks make it less.", fault))
     except OSError as fault:
         about = f": {fault.filename!r}" if fault.filename else ""
-        say(f"{fault.strerror or fault}{about}.")
+        say(_noted(f"{fault.strerror or fault}{about}.", fault))
         _drop_stdout()
     except (ModuleNotFoundError, typer.Exit):
         # A missing module is one of the extra `cli`, of which `main` tells.
@@ -53,6 +53,11 @@ def told() -> Iterator[None]:
             "(GRIDGRAD_TRACEBACK=1 in the environment shows where)."
         )
     raise typer.Exit(2)
+
+
+def _noted(sentence: str, fault: BaseException) -> str:
+    """What went wrong, and what was said about it on its way."""
+    return " ".join([sentence, *getattr(fault, "__notes__", ())])
 
 
 def _drop_stdout() -> None:

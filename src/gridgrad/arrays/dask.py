@@ -7,7 +7,6 @@ times the memory at once, and gain a tenth of the time.
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import reduce
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -29,6 +28,7 @@ from gridgrad.arrays.blocks import (
     run_block,
     strip,
 )
+from gridgrad.arrays.lazy import Lazy
 from gridgrad.arrays.standard import Standard
 from gridgrad.engines.program import makes_weights
 from gridgrad.errors import GridError, GridTypeError
@@ -37,26 +37,19 @@ from gridgrad.stencil import Row, Stencil
 from gridgrad.windows import Span
 
 
-class Dask(Standard):
-    """Dask arrays with blocks of another library, `inner`, whose dtypes and promotion they have."""
+class Dask(Lazy):
+    """Dask arrays with blocks of another library."""
 
     is_told_by_type = False
 
     def __init__(self, inner: Standard) -> None:
-        self.inner, self.xp, self.name = inner, inner.xp, "dask"
-        self.keeps_numpy_scalars = inner.keeps_numpy_scalars
+        super().__init__(inner, "dask")
+
+    def meta(self, x: Any) -> Any:
+        return x._meta if isinstance(x, Array) else x
 
     def owns(self, value: Any) -> bool:
         return isinstance(value, Array) or self.inner.owns(value)
-
-    def namespace(self, x: Any) -> Any:
-        return self.inner.namespace(_meta(x))
-
-    def dtype(self, name: str) -> Any:
-        return self.inner.dtype(name)
-
-    def kind(self, x: Any, name: str) -> str:
-        return self.inner.kind(_meta(x), name)
 
     def values(self, x: Any) -> Any:
         """Coordinates are few; they are computed at once, so that they can be checked."""
@@ -67,30 +60,6 @@ class Dask(Standard):
         # coordinates alone.
         return found if type(found) is not np.ndarray else np.require(found, requirements="A")
 
-    def is_followed(self, x: Any) -> bool:
-        return self.inner.is_followed(_meta(x))
-
-    def tensor(self, values: Any, input: Any) -> Any:
-        return self.inner.tensor(values, _meta(input))
-
-    def check_device(self, x: Any, input: Any, name: str) -> None:
-        self.inner.check_device(_meta(x), _meta(input), name)
-
-    def floating(self, x: Any) -> Any:
-        return self.inner.floating(_meta(x))
-
-    def default_floating(self) -> Any:
-        return self.inner.default_floating()
-
-    def result_dtype(self, input: Any, dtype: Any, is_complex: bool) -> Any:
-        return self.inner.result_dtype(_meta(input), dtype, is_complex)
-
-    def promote(self, a: Any, b: Any) -> Any:
-        return self.inner.promote(a, b)
-
-    def compute_dtype(self, dtype: Any, x: Any, wide: bool = False) -> Any:
-        return self.inner.compute_dtype(dtype, _meta(x), wide)
-
     def check_out(
         self, out: Any, shape: tuple[int, ...], dtypes: Sequence[Any], read: Sequence[Any]
     ) -> tuple[Any, ...]:
@@ -99,26 +68,18 @@ class Dask(Standard):
             "results into arrays of yours."
         )
 
-    def run(
+    def later(
         self,
         plan: Plan,
         inputs: Sequence[Any],
         results: Sequence[Any],
         computes: Sequence[Any],
-        out: Sequence[Any] | None = None,
+        by_reference: bool,
     ) -> tuple[Any, ...]:
-        if plan.between:
-            first, second = plan.stages()
-            widest = [reduce(self.promote, computes)] * plan.between
-            between = self.run(first, inputs, widest, widest)
-            return self.run(second, (*inputs, *between), results, computes)
         arrays = [asarray(x) for x in inputs]
         if len(arrays) > 1:
             index = tuple(range(arrays[0].ndim))
             _, arrays = unify_chunks(*(each for x in arrays for each in (x, index)))
-        metas = [x._meta for x in arrays]
-        # As the whole would be run, so that parts of it are rounded alike.
-        by_reference = not self.inner.is_fast(plan, metas, computes)
         return _Graph(plan, arrays, results, computes, self.inner, by_reference).results()
 
 
@@ -138,10 +99,6 @@ def of(x: Any, name: str, inner: Standard) -> Dask:
             "its method compute_chunk_sizes finds them."
         )
     return _found.setdefault(id(inner), Dask(inner))
-
-
-def _meta(x: Any) -> Any:
-    return x._meta if isinstance(x, Array) else x
 
 
 class _Line(NamedTuple):

@@ -6,7 +6,7 @@ read, from rank to rank. What follows on a rank is what follows on a block of an
 
 import math
 from collections.abc import Sequence
-from functools import partial, reduce
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -131,10 +131,18 @@ class Distributed(Torch):
                 Differentiated, Work(partial(self._run, layout), plan, results, computes), inputs
             )
         if plan.between:
-            first, second = plan.stages()
-            widest = [reduce(self.promote, computes)] * plan.between
-            between = self._run(layout, first, inputs, widest, widest)
-            return self._run(layout, second, (*inputs, *between), results, computes)
+            found: list[Any] = [None] * plan.outputs
+            for dtype, chosen, part in plan.by_key(computes):
+                first, second = part.stages()
+                dtypes = [dtype] * part.between
+                between = self._run(layout, first, inputs, dtypes, dtypes)
+                made = self._run(
+                    layout, second, (*inputs, *between), [results[k] for k in chosen],
+                    [dtype] * len(chosen),
+                )  # fmt: skip
+                for k, value in zip(chosen, made, strict=True):
+                    found[k] = value
+            return tuple(found)
         with torch.no_grad():
             return _Ranks(self._inner, layout, plan, inputs, results, computes).results()
 

@@ -39,9 +39,7 @@ def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Seq
     if inputs[0].size == 0:
         return True
     try:
-        for dtype in dict.fromkeys(computes):
-            chosen = [k for k, each in enumerate(computes) if each == dtype]
-            part = plan if len(chosen) == len(computes) else plan.only(chosen)
+        for dtype, chosen, part in plan.by_key(computes):
             _prepare(part, inputs, [outputs[k] for k in chosen], dtype)
     except Inexact:
         return False

@@ -35,11 +35,14 @@ def run(
         return xp.concat([piece for _, _, piece in pieces], axis=dim)
 
     if plan.between:
-        # Arrays between are as wide as the widest result.
-        first, second = plan.stages()
-        widest = reduce(xp.result_type, computes)
-        between = run(first, inputs, [widest] * plan.between, xp, join)
-        return run(second, (*inputs, *between), computes, xp, join)
+        found: list[Any] = [None] * plan.outputs
+        for dtype, chosen, part in plan.by_key(computes):
+            first, second = part.stages()
+            between = run(first, inputs, [dtype] * part.between, xp, join)
+            made = run(second, (*inputs, *between), [dtype] * len(chosen), xp, join)
+            for k, value in zip(chosen, made, strict=True):
+                found[k] = value
+        return found
     outputs: list[list[Any]] = [[] for _ in range(plan.outputs)]
     for term in plan.terms:
         outputs[term.output].append(

@@ -17,7 +17,7 @@ _OF_VALUES = frozenset((
 # How values are laid out in a file. What packs them (dtype, scale_factor, add_offset, _FillValue, filters)
 # is for the range of the input's values.
 _OF_LAYOUT = frozenset((
-    "blosc", "blosc_shuffle", "chunks", "chunksizes", "complevel", "compression", "compression_opts",
+    "blosc", "blosc_shuffle", "bzip2", "chunks", "chunksizes", "complevel", "compression", "compression_opts",
     "compressor", "compressors", "contiguous", "coordinates", "endian", "fletcher32", "grid_mapping",
     "preferred_chunks", "shards", "shuffle", "szip", "szip_coding", "szip_pixels_per_block", "zlib", "zstd",
 ))  # fmt: skip

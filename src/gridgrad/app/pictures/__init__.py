@@ -1,0 +1,1 @@
+"""Pictures of fields and of their derivatives, on labelled arrays."""
