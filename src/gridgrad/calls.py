@@ -192,7 +192,7 @@ def _told(arguments: tuple[Any, ...], library: Standard) -> tuple[Any, Any]:
         value = None
         if kind in (tuple, list, range):
             value = _told(tuple(argument), library)
-        elif issubclass(kind, (np.floating, np.integer)):
+        elif issubclass(kind, (np.floating, np.integer)) and kind is not np.timedelta64:
             value = kind, argument
         else:
             value = library.content(argument), None
