@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gridgrad
+from gridgrad import calls
 from gridgrad.engines import cpu, reference
 from gridgrad.plan import Plan
 
@@ -21,7 +22,7 @@ def hessian_plan(f: np.ndarray, **how) -> Plan:
         caught.append(plan)
         return False
 
-    with mock.patch.object(cpu, "run", catch):
+    with mock.patch.object(cpu, "run", catch), mock.patch.dict(calls._known, clear=True):
         gridgrad.hessian(f, **how)
     return caught[0]
 
@@ -56,7 +57,11 @@ def test_slabs_of_any_size_and_threads_give_what_the_reference_gives(case, slab,
     found, alone = [], gridgrad.hessian(f, **how)
     try:
         gridgrad.set_num_threads(threads)
-        with mock.patch.multiple(cpu, _SLAB=slab, SERIAL=0):
+        with (
+            mock.patch.multiple(cpu, _SLAB=slab, SERIAL=0),
+            mock.patch.dict(cpu._tables, clear=True),  # they are made for one size of slabs
+            mock.patch.dict(calls._known, clear=True),
+        ):
             found = gridgrad.hessian(f, **how)
     finally:
         gridgrad.set_num_threads(kept)

@@ -223,9 +223,9 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_one_sentence(case, monkeypatch):
     call, kind, message = CASES[case]
-    for how in ("run", "job"):
+    for how in ("run", "quick"):
         monkeypatch.setattr(NumPy, how, None)  # nothing is computed
-    monkeypatch.setattr("gridgrad.operators._jobs", {})
+    monkeypatch.setattr("gridgrad.calls._known", {})
     with pytest.raises(kind, match=message) as caught:
         call()
     text = str(caught.value)

@@ -1,70 +1,14 @@
 """What a user calls."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
-
-from gridgrad.arrays.dispatch import library_of
 from gridgrad.axis import resolve_order
-from gridgrad.calls import Call
+from gridgrad.calls import Call, answer
 from gridgrad.errors import GridTypeError
-from gridgrad.plan import gradient_plan
-from gridgrad.positions import Positions
+from gridgrad.plan import Plan, gradient_plan
 
 A = TypeVar("A")
-
-# Small arrays of one shape, called alike, share one job. Types are compared, since True == 1 == 1.0.
-_jobs: dict[Any, Any] = {}
-_NUMBERS: frozenset[type] = frozenset((int, float))
-# Bytes of coordinates that are compared by value.
-_SHORT = 1 << 14
-_INTEGERS: frozenset[type] = frozenset((int, type(None)))
-
-
-def _is_simple(argument: Any, kinds: frozenset[type]) -> bool:
-    kind = type(argument)
-    if kind is tuple or (kind is list and kinds is _SPACINGS):
-        return all(type(entry) in kinds or _is_lasting(entry) for entry in argument)
-    return kind in kinds or _is_lasting(argument)
-
-
-def _is_lasting(argument: Any) -> bool:
-    return type(argument) is Positions and argument.lasting
-
-
-def _by_value(spacing: Any) -> Any:
-    """A spacing with its coordinates by their bytes, if they are few, so that it tells a job apart."""
-    if type(spacing) is np.ndarray:
-        return _bytes(spacing)
-    if type(spacing) in (tuple, list) and any(type(entry) is np.ndarray for entry in spacing):
-        return tuple(_bytes(entry) if type(entry) is np.ndarray else entry for entry in spacing)
-    return spacing
-
-
-def _bytes(x: Any) -> Any:
-    if x.ndim != 1 or x.nbytes > _SHORT or x.dtype.kind not in "fiu":
-        return x
-    return _Coordinates(x.dtype.str, x.tobytes())
-
-
-def _turns(spacing: Any) -> bool:
-    """Whether coordinates turn back, of which every call warns."""
-    given = spacing if type(spacing) in (tuple, list) else [spacing]
-    return any(
-        type(x) is np.ndarray and not ((x[1:] > x[:-1]).all() or (x[1:] < x[:-1]).all())
-        for x in given
-    )
-
-
-class _Coordinates(NamedTuple):
-    """Coordinates by their bytes."""
-
-    dtype: str
-    values: bytes
-
-
-_SPACINGS = _NUMBERS | {_Coordinates}
 
 
 def gradient(
@@ -173,47 +117,14 @@ def gradient(
     >>> across[1]
     array([ 3.33333333,  5.        , 10.        , 13.33333333])
     """
-    x: Any = input
-    library = library_of(x)
-    key = None
-    if (
-        out is None
-        and axis is None
-        and _is_simple(by_value := _by_value(spacing), _SPACINGS)
-        and _is_simple(dim, _INTEGERS)
-        and type(edge_order) in _INTEGERS
-        and accuracy == 2
-        and boundary == "one-sided"
-        and period is None
-        and side == "center"
-        and library.is_plain(x)
-    ):
-        if type(by_value) is list:
-            by_value = tuple(by_value)
-        key = (x.dtype, x.shape, by_value, dim, edge_order)
-        job = _jobs.get(key)
-        if job is not None:
-            found: tuple[A, ...] = job(x)
-            return found
-    call = Call(
-        (x,), ("input",), dim=dim, axis=axis, spacing=spacing, accuracy=accuracy, edge_order=edge_order,
-        boundary=boundary, period=period, side=side, edges=1 if accuracy == 2 else None,
-    )  # fmt: skip
-    plan = gradient_plan({each.dim: call.stencil(k) for k, each in enumerate(call.axes)})
-    results, computes = call.types(plan)
-    if out is not None:
-        out = call.check_out(out, results)
-    if not results:
-        return ()
-    if (
-        key is not None
-        and not _turns(spacing)
-        and (made := library.job(plan, x, results, computes))
-    ):
-        if len(_jobs) >= 1024:
-            _jobs.clear()
-        _jobs[key] = made
-    return library.run(plan, (x,), results, computes, out)
+    edges = 1 if accuracy == 2 else None
+    options = (dim, axis, spacing, accuracy, edge_order, boundary, period, side, edges)
+    found: tuple[A, ...] = answer(_gradient, (input,), ("input",), options, out)
+    return found
+
+
+def _gradient(call: Call) -> Plan:
+    return gradient_plan({each.dim: call.stencil(k) for k, each in enumerate(call.axes)})
 
 
 def derivative(
@@ -309,15 +220,15 @@ def derivative(
     dims = dim if axis is None else None if dim == -1 else dim
     if isinstance(spacing, (list, tuple)) and len(spacing) != 1:
         spacing = (spacing,)  # the coordinates of the only dim
-    call = Call(
-        (input,), ("input",), dim=dims, axis=axis, spacing=spacing, accuracy=accuracy,
-        edge_order=edge_order, boundary=boundary, period=period, side=side,
-    )  # fmt: skip
-    if len(call.axes) != 1:
-        raise GridTypeError(
-            f"dim must be one integer, but is {dim if axis is None else axis!r:.80}."
-        )
-    plan = gradient_plan({call.axes[0].dim: call.stencil(0, resolve_order(order))})
-    (found,) = call.run(plan, None if out is None else (out,))
+    options = (dims, axis, spacing, accuracy, edge_order, boundary, period, side)
+    given = None if out is None else (out,)
+    more = (order, dim if axis is None else axis)
+    (found,) = answer(_derivative, (input,), ("input",), options, given, more)
     result: A = found
     return result
+
+
+def _derivative(call: Call, order: Any, dim: Any) -> Plan:
+    if len(call.axes) != 1:
+        raise GridTypeError(f"dim must be one integer, but is {dim!r:.80}.")
+    return gradient_plan({call.axes[0].dim: call.stencil(0, resolve_order(order))})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from gridgrad.arrays.dispatch import library_of
-from gridgrad.calls import Call
+from gridgrad.calls import Call, answer
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan, Term
 
@@ -38,14 +38,15 @@ def laplacian(
     >>> bool(np.allclose(gridgrad.laplacian(x**2 + 3 * y**2, spacing=0.5), 8))
     True
     """
-    call = Call(
-        (input,), ("input",), dim=dim, axis=axis, spacing=spacing, accuracy=accuracy,
-        edge_order=edge_order, boundary=boundary, period=period,
-    )  # fmt: skip
+    options = (dim, axis, spacing, accuracy, edge_order, boundary, period)
+    found: A = _only(answer(_laplacian, (input,), ("input",), options, _one(out)))
+    return found
+
+
+def _laplacian(call: Call) -> Plan:
     _need(call.axes, 1, "dims")
     terms = tuple(Term(0, 0, each.dim, call.stencil(k, 2)) for k, each in enumerate(call.axes))
-    found: A = _only(call, Plan(1, 1, terms), out)
-    return found
+    return Plan(1, 1, terms)
 
 
 def divergence(
@@ -74,12 +75,15 @@ def divergence(
     >>> bool(np.allclose(gridgrad.divergence((x**2, x * y), spacing=0.5), 3 * x))
     True
     """
-    call = _of_components(
-        components, spacing, dim, axis, accuracy, edge_order, boundary, period, "a divergence"
-    )
-    terms = tuple(Term(0, k, each.dim, call.stencil(k)) for k, each in enumerate(call.axes))
-    found: A = _only(call, Plan(len(terms), 1, terms), out)
+    options = (dim, axis, spacing, accuracy, edge_order, boundary, period)
+    found: A = _only(answer(_divergence, *_split(components), options, _one(out)))
     return found
+
+
+def _divergence(call: Call) -> Plan:
+    _need_components(call, "a divergence")
+    terms = tuple(Term(0, k, each.dim, call.stencil(k)) for k, each in enumerate(call.axes))
+    return Plan(len(terms), 1, terms)
 
 
 def curl(
@@ -106,9 +110,15 @@ def curl(
     >>> bool((gridgrad.curl((-y, x)) == 2).all())
     True
     """
-    call = _of_components(
-        components, spacing, dim, axis, accuracy, edge_order, boundary, period, "a curl"
-    )
+    options = (dim, axis, spacing, accuracy, edge_order, boundary, period)
+    inputs, names = _split(components)
+    if len(inputs) == 3:
+        return answer(_curl, inputs, names, options, out)
+    return _only(answer(_curl, inputs, names, options, _one(out)))
+
+
+def _curl(call: Call) -> Plan:
+    _need_components(call, "a curl")
     count = len(call.axes)
     if count not in (2, 3):
         raise GridError(f"a curl needs 2 or 3 components, but is given {count}.")
@@ -127,9 +137,7 @@ def curl(
         Term(k, component, call.axes[along].dim, call.stencil(along, 1, sign))
         for k, component, along, sign in table
     )
-    if count == 2:
-        return _only(call, Plan(2, 1, terms), out)
-    return call.run(Plan(3, 3, terms), out)
+    return Plan(count, 2 * count - 3, terms)
 
 
 def jacobian(
@@ -154,21 +162,23 @@ def jacobian(
     >>> [[float(each[1, 1]) for each in row] for row in gridgrad.jacobian((x + 2 * y, 3 * x))]
     [[1.0, 2.0], [3.0, 0.0]]
     """
+    options = (dim, axis, spacing, accuracy, edge_order, boundary, period)
     inputs, names = _split(components)
-    call = Call(
-        inputs, names, dim=dim, axis=axis, spacing=spacing, accuracy=accuracy, edge_order=edge_order,
-        boundary=boundary, period=period,
-    )  # fmt: skip
+    found = answer(_jacobian, inputs, names, options)
+    count = len(found) // len(inputs)
+    return tuple(found[i * count : (i + 1) * count] for i in range(len(inputs)))
+
+
+def _jacobian(call: Call) -> Plan:
     count = len(call.axes)
     _need(call.axes, 1, "dims")
     stencils = [call.stencil(k) for k in range(count)]
     terms = tuple(
         Term(i * count + j, i, call.axes[j].dim, stencils[j])
-        for i in range(len(inputs))
+        for i in range(len(call.inputs))
         for j in range(count)
     )
-    found = call.run(Plan(len(inputs), len(terms), terms))
-    return tuple(found[i * count : (i + 1) * count] for i in range(len(inputs)))
+    return Plan(len(call.inputs), len(terms), terms)
 
 
 def hessian(
@@ -195,16 +205,26 @@ def hessian(
     >>> [[float(each[1, 1]) for each in row] for row in gridgrad.hessian(x**2 + 3 * x * y)]
     [[2.0, 3.0], [3.0, 0.0]]
     """
-    call = Call(
-        (input,), ("input",), dim=dim, axis=axis, spacing=spacing, accuracy=accuracy,
-        edge_order=edge_order, boundary=boundary, period=period,
-    )  # fmt: skip
+    options = (dim, axis, spacing, accuracy, edge_order, boundary, period)
+    found = answer(_hessian, (input,), ("input",), options)
+    count = (math.isqrt(8 * len(found) + 1) - 1) // 2
+    table: dict[tuple[int, int], A] = {(k, k): found[k] for k in range(count)}
+    for (i, j), value in zip(_pairs(count), found[count:], strict=True):
+        table[i, j] = table[j, i] = value
+    return tuple(tuple(table[i, j] for j in range(count)) for i in range(count))
+
+
+def _pairs(count: int) -> list[tuple[int, int]]:
+    return [(i, j) for j in range(1, count) for i in range(j)]
+
+
+def _hessian(call: Call) -> Plan:
     count = len(call.axes)
     _need(call.axes, 1, "dims")
     if count > 1 and any(isinstance(kind, float) for each in call.axes for kind in each.sides):
         raise GridError("a hessian of several dims is not offered with a number beyond an edge.")
     dims, firsts = [each.dim for each in call.axes], [call.stencil(k) for k in range(count)]
-    pairs = [(i, j) for j in range(1, count) for i in range(j)]
+    pairs = _pairs(count)
     outputs = count + len(pairs)
     terms = (
         *(Term(k, 0, dims[k], call.stencil(k, 2)) for k in range(count)),
@@ -212,11 +232,7 @@ def hessian(
         *(Term(outputs + j - 1, 0, dims[j], firsts[j]) for j in range(1, count)),
         *(Term(count + k, 1 + j - 1, dims[i], firsts[i]) for k, (i, j) in enumerate(pairs)),
     )
-    found = call.run(Plan(1, outputs, terms, count - 1))
-    table: dict[tuple[int, int], A] = {(k, k): found[k] for k in range(count)}
-    for (i, j), value in zip(pairs, found[count:], strict=True):
-        table[i, j] = table[j, i] = value
-    return tuple(tuple(table[i, j] for j in range(count)) for i in range(count))
+    return Plan(1, outputs, terms, count - 1)
 
 
 def directional_derivative(
@@ -243,10 +259,13 @@ def directional_derivative(
     >>> bool((gridgrad.directional_derivative(x + 2 * y, (3, -1)) == 1).all())
     True
     """
-    call = Call(
-        (input,), ("input",), dim=dim, axis=axis, spacing=spacing, accuracy=accuracy,
-        edge_order=edge_order, boundary=boundary, period=period,
-    )  # fmt: skip
+    options = (dim, axis, spacing, accuracy, edge_order, boundary, period)
+    more = (tuple(direction) if isinstance(direction, (tuple, list)) else direction,)
+    found: A = _only(answer(_directional, (input,), ("input",), options, _one(out), more))
+    return found
+
+
+def _directional(call: Call, direction: Any) -> Plan:
     _need(call.axes, 1, "dims")
     numbers_only = isinstance(direction, Sequence) and all(
         isinstance(each, numbers.Real) and math.isfinite(each) for each in direction
@@ -267,14 +286,17 @@ def directional_derivative(
     )
     if not terms:
         raise GridError("direction must not be zero in every dim.")
-    found: A = _only(call, Plan(1, 1, terms), out)
-    return found
+    return Plan(1, 1, terms)
 
 
-def _only(call: Call, plan: Plan, out: Any) -> Any:
-    """The one result of a plan."""
-    (found,) = call.run(plan, None if out is None else (out,))
-    return found
+def _one(out: Any) -> Any:
+    """`out` for the one result of a plan."""
+    return None if out is None else (out,)
+
+
+def _only(found: tuple[Any, ...]) -> Any:
+    (result,) = found
+    return result
 
 
 def _need(given: Sequence[Any], count: int, what: str) -> None:
@@ -298,19 +320,10 @@ def _split(components: Any) -> tuple[tuple[Any, ...], list[str]]:
     return tuple(components), [f"components[{k}]" for k in range(len(components))]
 
 
-def _of_components(
-    components: Any, spacing: Any, dim: Any, axis: Any, accuracy: Any, edge_order: Any, boundary: Any,
-    period: Any, what: str,
-) -> Call:  # fmt: skip
-    """A call whose k-th input belongs to its k-th dim."""
-    inputs, names = _split(components)
-    call = Call(
-        inputs, names, dim=dim, axis=axis, spacing=spacing, accuracy=accuracy, edge_order=edge_order,
-        boundary=boundary, period=period,
-    )  # fmt: skip
-    if len(call.axes) != len(inputs):
+def _need_components(call: Call, what: str) -> None:
+    """Refuse a call whose k-th input does not belong to its k-th dim."""
+    if len(call.axes) != len(call.inputs):
         raise GridError(
-            f"{what} needs a component for each differentiated dim, but is given {len(inputs)} components "
-            f"for the dims {call.dims}; name the dims by dim=."
+            f"{what} needs a component for each differentiated dim, but is given {len(call.inputs)} "
+            f"components for the dims {call.dims}; name the dims by dim=."
         )
-    return call

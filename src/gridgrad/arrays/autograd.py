@@ -35,19 +35,23 @@ class Work:
     ) -> list[Any]:  # fmt: skip
         """Gradients of the inputs that need one, from those of the results: None stands for 0 in both."""
         given = tuple(k for k, grad in enumerate(grads) if grad is not None)
-        reached = {k for output, k in self.plan.links() if output in given}
-        wanted = tuple(k for k, need in enumerate(needed) if need and k in reached)
+        wanted = self.reached(given, needed)
         result: list[Any] = [None] * len(dtypes)
         if wanted:
             dtypes = [dtypes[k] for k in wanted]
-            found = self._backward(shape, given, wanted, dtypes)(*(grads[k] for k in given))
+            found = self.backward(shape, given, wanted, dtypes)(*(grads[k] for k in given))
             for k, value, dtype in zip(wanted, found, dtypes, strict=True):
                 is_real = value.is_complex() and not dtype.is_complex
                 result[k] = (value.real if is_real else value).to(dtype)
         return result
 
-    def _backward(
-        self, shape: tuple[int, ...], given: tuple[int, ...], wanted: tuple[int, ...], dtypes: Sequence[Any]
+    def reached(self, given: Sequence[int], needed: Sequence[bool]) -> tuple[int, ...]:
+        """Which of the inputs that need a gradient the `given` results are made from."""
+        inputs = {k for output, k in self.plan.links() if output in given}
+        return tuple(k for k, need in enumerate(needed) if need and k in inputs)
+
+    def backward(
+        self, shape: tuple[int, ...], given: Sequence[int], wanted: Sequence[int], dtypes: Sequence[Any]
     ) -> "Work":  # fmt: skip
         """What takes gradients of the `given` results to those of the `wanted` inputs, of these dtypes."""
         plan = self.plan.adjoint(shape).among(given, wanted)

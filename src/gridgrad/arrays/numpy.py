@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from gridgrad.arrays.standard import Standard
+from gridgrad.arrays.standard import Quick, Standard
 from gridgrad.engines import cpu
-from gridgrad.engines.memory import empty_like, quick_address
-from gridgrad.engines.recycling import empty
+from gridgrad.engines.memory import address, are_apart, empty_like, extent, quick_address
+from gridgrad.engines.recycling import maker
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
 
@@ -60,27 +60,15 @@ class NumPy(Standard):
     def default_floating(self) -> Any:
         return np.dtype(np.float64)
 
-    def is_plain(self, x: Any) -> bool:
-        if type(x) is not np.ndarray:
-            return False
-        flags = x.flags
-        return flags.c_contiguous and flags.aligned
+    def layout(self, x: Any) -> Any:
+        return (x.dtype, x.shape, x.strides) if type(x) is np.ndarray else None
 
-    def job(
-        self, plan: Plan, x: Any, results: Sequence[Any], computes: Sequence[Any]
-    ) -> Callable[[Any], tuple[Any, ...]] | None:
-        job = cpu.small_job(plan, x, computes)
-        if job is None:
-            return None
-        shape, dtype, kernel, arguments = job.shape, job.dtype, job.kernel, job.arguments
-
-        def run(x: Any) -> tuple[Any, ...]:
-            out = empty(shape, dtype)
-            kernel(quick_address(x), quick_address(out), *arguments)
-            return tuple(out)
-
-        run.job = job  # type: ignore[attr-defined]  # its tables must live
-        return run
+    def quick(
+        self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
+    ) -> Quick | None:  # fmt: skip
+        made = _fresh(inputs[0], results) if out is None else out
+        job = cpu.job(plan, inputs, made, computes)
+        return None if job is None else _Quick(job, inputs, made, results)
 
     def run(
         self,
@@ -96,7 +84,7 @@ class NumPy(Standard):
             return _run_masked(self.run, plan, inputs, results, computes)
         arrays = out
         if arrays is None:
-            arrays = [empty_like(inputs[0], dtype) for dtype in results]
+            arrays = _fresh(inputs[0], results)
         if cpu.run(plan, inputs, arrays, computes):
             return tuple(arrays)
         return super().run(plan, inputs, results, computes, out)
@@ -123,6 +111,72 @@ class NumPy(Standard):
 
     def overlap(self, a: Any, b: Any) -> bool:
         return isinstance(b, np.ndarray) and share_memory(a, b)
+
+
+class _Quick:
+    """A job of the CPU engine for arrays of NumPy: no choice is left to make, nothing to be asked twice."""
+
+    def __init__(
+        self, job: cpu.Run, inputs: Sequence[Any], outputs: Sequence[Any], dtypes: Sequence[Any]
+    ) -> None:
+        self._job, self._dtypes, self._dtype = job, dtypes, dtypes[0]
+        self._tell_in, self._tell_out = (_teller(each) for each in (inputs, outputs))
+        self._extents = [extent(x.shape, x.strides, x.itemsize) for x in (*inputs, *outputs)]
+        self._align, self._count = self._dtype.alignment, len(inputs)
+        # Small results of one call lie in one block.
+        x, count = inputs[0], len(dtypes)
+        self._in_block = x.flags.c_contiguous and x.size * count <= cpu.SERIAL
+        self._shape = x.shape if count == 1 else (count, *x.shape)
+        self._offsets = [k * x.size * self._dtype.itemsize for k in range(count)]
+        self._empty = maker(x.size * count * self._dtype.itemsize)
+        self._quick = None  # for one small input: the kernel and its arguments
+        if self._in_block and self._count == 1 and isinstance(job, cpu.Job):
+            self._quick = job.kernel, job.arguments
+
+    def __call__(self, inputs: Sequence[Any], out: Any, read: Sequence[Any]) -> Any:
+        if out is None and self._quick is not None:
+            kernel, arguments = self._quick
+            place = quick_address(inputs[0])
+            if place % self._align:
+                return None
+            block = self._empty(self._shape, self._dtype)
+            kernel(place, quick_address(block), *arguments)
+            return (block,) if len(self._offsets) == 1 else tuple(block)
+        places = list(map(self._tell_in, inputs))
+        if out is None and self._in_block:
+            block = self._empty(self._shape, self._dtype)
+            outputs = (block,) if len(self._offsets) == 1 else tuple(block)
+            first = quick_address(block)
+            places += [first + offset for offset in self._offsets]
+        else:
+            outputs = tuple(out or _fresh(inputs[0], self._dtypes))
+            places += map(self._tell_out, outputs)
+        for place in places:
+            if place % self._align:
+                return None
+        if out is not None and not (
+            all(x.flags.writeable for x in out)
+            and are_apart(places, self._extents, self._count, map(_span, read))
+        ):
+            return None
+        self._job(places)
+        return outputs
+
+
+def _teller(arrays: Sequence[Any]) -> Callable[[Any], int]:
+    """What tells the addresses of arrays that lie in memory as these do."""
+    return quick_address if all(x.flags.c_contiguous for x in arrays) else address
+
+
+def _fresh(x: Any, dtypes: Sequence[Any]) -> list[Any]:
+    return [empty_like(x, dtype) for dtype in dtypes]
+
+
+def _span(x: Any) -> tuple[int, int]:
+    """Where the first byte of x stands, and the one past its last."""
+    first, stop = extent(x.shape, x.strides, x.itemsize)
+    place = address(x)
+    return place + first, place + stop
 
 
 def _are_masked(inputs: Sequence[Any]) -> bool:

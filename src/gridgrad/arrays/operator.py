@@ -17,6 +17,10 @@ from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
 
+_NAME, _TAGS = "run", (torch.Tag.pt2_compliant_tag,)
+_library = torch.library.Library("gridgrad", "FRAGMENT")  # its operator lives as long as it does
+
+
 class Order(NamedTuple):
     """What the operator is asked to do: a part of a plan or, if `transposed`, of its transpose."""
 
@@ -138,7 +142,6 @@ def register(run: Callable[..., tuple[Any, ...]]) -> Any:
     def dtypes(names: Sequence[str]) -> list[Any]:
         return [getattr(torch, name) for name in names]
 
-    @torch.library.custom_op("gridgrad::run", mutates_args=())
     def operator(inputs: Sequence[torch.Tensor], order: str) -> list[torch.Tensor]:
         given = from_text(order)
         computes = dtypes(given.computes)
@@ -153,8 +156,7 @@ def register(run: Callable[..., tuple[Any, ...]]) -> Any:
             for x in found
         ]
 
-    @operator.register_fake
-    def _(inputs: Sequence[torch.Tensor], order: str) -> list[torch.Tensor]:
+    def fake(inputs: Sequence[torch.Tensor], order: str) -> list[torch.Tensor]:
         names = from_text(order).results
         return [torch.empty_like(inputs[0], dtype=dtype) for dtype in dtypes(names)]
 
@@ -168,10 +170,16 @@ def register(run: Callable[..., tuple[Any, ...]]) -> Any:
         given = [k for k, grad in enumerate(grads) if grad is not None]
         if given:
             order, wanted = from_text(ctx.order).backward(given, ctx.dtypes)
-            found = operator([grads[k] for k in given], as_text(order)) if wanted else []
+            found = called([grads[k] for k in given], as_text(order)) if wanted else []
             for k, value in zip(wanted, found, strict=True):
                 result[k] = value
         return result, None
 
-    operator.register_autograd(backward, setup_context=setup_context)
-    return operator
+    # What `torch.library.custom_op` does, without the layers that it puts around every call.
+    _library.define(f"{_NAME}(Tensor[] inputs, str order) -> Tensor[]", tags=_TAGS)
+    _library.impl(_NAME, operator, "CompositeExplicitAutograd")
+    name = f"gridgrad::{_NAME}"
+    torch.library.register_fake(name, fake, lib=_library)
+    torch.library.register_autograd(name, backward, setup_context=setup_context, lib=_library)
+    called = torch.ops.gridgrad.run.default
+    return called

@@ -1,137 +1,244 @@
-"""The short way of small tensors: a plan laid out once, forwards and backwards, and called by addresses.
+"""The short way of plain tensors: a plan laid out once, forwards and backwards, and called by addresses.
 
 Nothing is asked twice of a tensor, and PyTorch remembers as little as it can of a call.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
+from torch import empty_like, is_grad_enabled
+from torch._C import _len_torch_dispatch_stack
 from torch._C._dynamo.eval_frame import get_eval_frame_callback
+from torch._C._functorch import is_legacy_batchedtensor, peek_interpreter_stack
+from torch.autograd import forward_ad
 
 from gridgrad.arrays.autograd import Work
-from gridgrad.engines import cpu
-from gridgrad.engines.memory import quick_address
-from gridgrad.engines.recycling import empty
+from gridgrad.engines import cpu, memory
+from gridgrad.engines.memory import are_apart, extent, quick_address
+from gridgrad.engines.recycling import maker
 from gridgrad.plan import Plan
 
 _KINDS = (torch.Tensor, torch.nn.Parameter)
-_DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_strided = torch.strided
+_DTYPES = {
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+    torch.complex64: np.dtype(np.complex64),
+    torch.complex128: np.dtype(np.complex128),
+}
+# Ways back that a shortcut remembers.
+_MOST = 16
 
 
 def is_plain(x: Any) -> bool:
-    """Whether x is memory that the CPU engine may take as it is, if its dtype and size are right."""
+    """Whether nothing matters but what is in memory."""
     # Asked at every call, so each question is the cheapest that does.
     return (
         type(x) in _KINDS
-        and x.is_cpu
-        and x.layout is torch.strided
-        and x.is_contiguous()
+        and x.layout is _strided
         and not x.is_neg()
-        and torch.autograd.forward_ad._current_level < 0
-        and torch._C._functorch.peek_interpreter_stack() is None
-        and not torch._C._functorch.is_legacy_batchedtensor(x)
-        and torch._C._len_torch_dispatch_stack() == 0
+        and not x.is_conj()
+        and forward_ad._current_level < 0
+        and peek_interpreter_stack() is None
+        and not is_legacy_batchedtensor(x)
+        and not _len_torch_dispatch_stack()
         and get_eval_frame_callback() is None  # the compiler, which has given up on a caller
     )
 
 
+def layout(x: Any) -> Any:
+    """What tells how x lies in memory, and of what it is made; None where more than that matters."""
+    if not is_plain(x):
+        return None
+    dtype = x.dtype
+    if x.is_cpu and dtype in _DTYPES:
+        return dtype, x.shape, x.is_contiguous() or x.stride()
+    # Integers become PyTorch's default dtype.
+    return dtype, x.shape, x.stride(), x.device, torch.get_default_dtype()
+
+
 class Shortcut:
-    """`shortcut(x)` makes the outputs of any plain x of one shape and dtype."""
+    """`shortcut(inputs, out, read)` makes the outputs of a plan of any inputs of the same layouts."""
 
-    def __init__(self, job: cpu.SmallJob, work: Work) -> None:
-        self._job, self._work = job, work  # the job's tables must live
-        self._shape, self._dtype = job.shape, job.dtype
-        self._kernel, self._arguments, self._one = job.kernel, job.arguments, job.shape[0] == 1
-        self._backward: cpu.SmallJob | None = None
+    def __init__(self, job: cpu.Run, work: Work, arrays: Sequence[Any]) -> None:
+        """`arrays` are the inputs and outputs of a call as NumPy's."""
+        x, count = arrays[0], work.plan.outputs
+        self.job, self.work, self._count = job, work, work.plan.inputs
+        self._shape, self._dtype, self._type = x.shape, x.dtype, work.results[0]
+        self._extents = [extent(each.shape, each.strides, each.itemsize) for each in arrays]
+        self._is_small = x.flags.c_contiguous and x.size * count <= cpu.SERIAL
+        self._empty, self._align = maker(x.nbytes * count), x.dtype.alignment
+        self._outputs = count
+        self._quick = None  # for one small input: the kernel and its arguments
+        if self._is_small and self._count == 1 and isinstance(job, cpu.Job):
+            self._quick = job.kernel, job.arguments
+        self._ways_back: dict[Any, Callable[[Sequence[Any]], Any]] = {}
 
-    def __call__(self, x: Any) -> tuple[Any, ...]:
-        if x.requires_grad and torch.is_grad_enabled():
-            found: tuple[Any, ...] = _follow(self, x)  # type: ignore[no-untyped-call]  # PyTorch does not type it
-            return found
-        return self.run(x)
-
-    def run(self, x: Any) -> tuple[Any, ...]:
-        if self._one:
-            one = torch.empty_like(x)
-            self._kernel(x.data_ptr(), one.data_ptr(), *self._arguments)
-            return (one,)
-        out = empty(self._shape, self._dtype)
-        self._kernel(x.data_ptr(), quick_address(out), *self._arguments)
-        return tuple(map(torch.from_numpy, out))
-
-    def backward(self, grads: Sequence[Any]) -> Any:
-        """The gradient of x, or None where no gradient comes in."""
-        if not all(
-            grad is not None and is_plain(grad) and not grad.requires_grad for grad in grads
-        ):
-            return self._work.gradients(self._shape[1:], (self._work.results[0],), (True,), grads)[
-                0
-            ]
-        job = self._backward
-        if job is None:
-            like = grads[0].numpy()
-            job = cpu.SmallJob(self._work.plan.adjoint(self._shape[1:]), like)
-            self._backward = job
-        found = torch.empty_like(grads[0])
-        if self._one:
-            job.kernel(grads[0].data_ptr(), found.data_ptr(), *job.arguments)
+    def __call__(
+        self, inputs: Sequence[Any], out: Any = None, read: Sequence[Any] = ()
+    ) -> tuple[Any, ...] | None:
+        if is_grad_enabled():  # which it is not inside of what follows
+            for x in inputs:
+                if x.requires_grad:
+                    return None if out is not None else _follow(self, *inputs)  # type: ignore[no-untyped-call]  # PyTorch does not type it
+        if out is None and self._quick is not None:
+            kernel, arguments = self._quick
+            place = inputs[0].data_ptr()
+            if place % self._align:
+                return None
+            if self._outputs == 1:
+                found = empty_like(inputs[0])
+                kernel(place, found.data_ptr(), *arguments)
+                return (found,)
+            block = self._empty((self._outputs, *self._shape), self._dtype)
+            kernel(place, quick_address(block), *arguments)
+            return tuple(map(torch.from_numpy, block))
+        places = [x.data_ptr() for x in inputs]
+        if out is not None:
+            outputs = tuple(out)
+        elif self._is_small:
+            outputs = tuple([empty_like(inputs[0]) for _ in range(self._outputs)])
         else:
-            job.call([*(grad.data_ptr() for grad in grads), found.data_ptr()])
-        return found
+            outputs = tuple(_fresh(inputs[0].detach().numpy(), self._dtype, self._outputs))
+        places += [x.data_ptr() for x in outputs]
+        for place in places:
+            if place % self._align:
+                return None
+        if out is not None:
+            if any(x.requires_grad for x in out):
+                return None
+            if not are_apart(places, self._extents, self._count, map(_span, read)):
+                return None
+            torch.autograd.graph.increment_version(out)
+        self.job(places)
+        return outputs
+
+    def backward(self, needed: tuple[bool, ...], grads: Sequence[Any]) -> list[Any]:
+        """The gradients of the inputs that need one, or None where no gradient comes in."""
+        key: list[Any] = [needed]
+        for grad in grads:
+            if grad is None:
+                key.append(None)
+            elif is_plain(grad):  # of the output's dtype and shape, PyTorch says
+                key.append(grad.is_contiguous() or grad.stride())
+            else:
+                dtypes = [self._type] * self._count
+                return self.work.gradients(self._shape, dtypes, needed, grads)
+        way = self._ways_back.get(tuple(key))
+        if way is None:
+            if len(self._ways_back) >= _MOST:
+                self._ways_back.clear()
+            way = self._ways_back[tuple(key)] = self._find_way_back(needed, grads)
+        found: Any = way(grads)
+        if found is not None:
+            return found  # type: ignore[no-any-return]  # a way gives nothing else
+        return self.work.gradients(self._shape, [self._type] * self._count, needed, grads)
+
+    def _find_way_back(self, needed: Sequence[bool], grads: Sequence[Any]) -> Callable[..., Any]:
+        given = tuple([k for k, grad in enumerate(grads) if grad is not None])
+        wanted, count = self.work.reached(given, needed), self._count
+        if not wanted:
+            return lambda grads: [None] * count
+        work = self.work.backward(self._shape, given, wanted, [self._type] * len(wanted))
+        short = shortcut(work, [grads[k] for k in given])
+        if short is not None and count == 1 and len(given) == len(grads):
+            return short
+
+        def way(grads: Sequence[Any]) -> list[Any]:
+            mine = [grads[k] for k in given]
+            found = None if short is None else short(mine)
+            if found is None:
+                found = work(*mine)
+            result: list[Any] = [None] * count
+            for k, value in zip(wanted, found, strict=True):
+                result[k] = value
+            return result
+
+        return way
 
 
 class _Followed(torch.autograd.Function):
     """A shortcut's results where no transform is at work; those ask for more than a short way can give."""
 
     @staticmethod
-    def forward(ctx: Any, shortcut: Shortcut, x: Any) -> tuple[Any, ...]:
+    def forward(ctx: Any, shortcut: Shortcut, *inputs: Any) -> tuple[Any, ...]:
         ctx.shortcut = shortcut
         ctx.set_materialize_grads(False)
-        return shortcut.run(x)
+        found = shortcut(inputs)
+        return shortcut.work(*inputs) if found is None else found
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Any, ...]:
-        return None, ctx.shortcut.backward(grads)
+        return None, *ctx.shortcut.backward(ctx.needs_input_grad[1:], grads)
 
 
-# Without the questions about transforms that `Function.apply` asks first: `is_plain` has asked them.
+# Without the questions about transforms that `Function.apply` asks first: `layout` has asked them.
 _follow = super(torch.autograd.Function, _Followed).apply
 
 
-def shortcut(plan: Plan, x: Any, work: Work) -> Shortcut | None:
-    """The short way for all plain tensors of this dtype and shape, if there is one."""
-    job = _job(plan, x, work.computes)
-    return None if job is None else Shortcut(job, work)
-
-
-def _job(plan: Plan, x: Any, computes: Sequence[Any]) -> cpu.SmallJob | None:
-    if x.dtype not in _DTYPES or any(dtype not in _DTYPES for dtype in computes):
+def shortcut(work: Work, inputs: Sequence[Any], out: Any = None) -> Shortcut | None:
+    """The short way of all tensors that lie in memory as these, the inputs and `out`, if there is one."""
+    x = inputs[0]
+    if not x.is_cpu or x.dtype not in _DTYPES:
         return None
-    return cpu.small_job(plan, x.detach().numpy(), [_DTYPES[dtype] for dtype in computes])
+    if out is None:
+        out = _fresh(x.detach().numpy(), _DTYPES[x.dtype], work.plan.outputs)
+    arrays = _as_numpy(inputs, out, work.results, work.computes)
+    if not arrays:
+        return None
+    count, computes = work.plan.inputs, [_DTYPES[dtype] for dtype in work.computes]
+    job = cpu.job(work.plan, arrays[:count], arrays[count:], computes)
+    return None if job is None else Shortcut(job, work, arrays)
 
 
-# The work of orders, by their text and by the shape and dtype of plain tensors; None for what is not small.
-_orders: dict[Any, cpu.SmallJob | None] = {}
+def _as_numpy(inputs: Sequence[Any], outputs: Sequence[Any], *dtypes: Sequence[Any]) -> list[Any]:
+    """Inputs and outputs as arrays of NumPy; [] if not all are of those dtypes, and these not of one."""
+    tensors, x = [*inputs, *outputs], inputs[0]
+    if x.dtype not in _DTYPES or not all(each.is_cpu for each in tensors):
+        return []
+    if any(dtype != x.dtype for dtype in (*(each.dtype for each in tensors), *chain(*dtypes))):
+        return []
+    return [each.detach().numpy() for each in tensors]
+
+
+def _fresh(x: Any, dtype: Any, count: int) -> list[Any]:
+    """New tensors that lie in memory as x does, an array of NumPy."""
+    return [torch.from_numpy(memory.empty_like(x, dtype)) for _ in range(count)]
+
+
+def _span(x: Any) -> tuple[int, int]:
+    """Where the first byte of x stands, and the one past its last."""
+    first, stop = extent(x.shape, x.stride(), x.element_size())
+    return x.data_ptr() + first, x.data_ptr() + stop
+
+
+# The jobs of orders, by their text and the layouts of tensors; None for what has no short way.
+_orders: dict[Any, cpu.Run | None] = {}
 
 
 def run_order(
     text: str, part: Callable[[Any], Plan], inputs: Sequence[Any], computes: Sequence[Any]
 ) -> list[Any] | None:
     """What an order of a compiled program gives, by the short way if there is one."""
-    x = inputs[0]
-    if not all(is_plain(each) and each.dtype == x.dtype for each in inputs):
+    key: Any = (text, *map(layout, inputs))
+    if None in key or inputs[0].numel() * len(computes) > cpu.SERIAL:
         return None
-    key = text, x.shape, x.dtype
+    # Each in memory of its own, which the program may use again for something else.
+    found = [empty_like(inputs[0]) for _ in computes]
     if key not in _orders:
         if len(_orders) >= 1024:
             _orders.clear()
-        _orders[key] = _job(part(x.shape), x, computes)
+        arrays, count = _as_numpy(inputs, found, computes), len(inputs)
+        _orders[key] = None
+        if arrays:
+            dtypes = [_DTYPES[dtype] for dtype in computes]
+            plan = part(inputs[0].shape)
+            _orders[key] = cpu.job(plan, arrays[:count], arrays[count:], dtypes)
     job = _orders.get(key)
     if job is None:
         return None
-    # Each in memory of its own, which the program may use again for something else.
-    found = [torch.empty_like(x) for _ in computes]
-    job.call([each.data_ptr() for each in (*inputs, *found)])
+    job([x.data_ptr() for x in (*inputs, *found)])
     return found

@@ -13,6 +13,10 @@ from gridgrad.engines import reference
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
 
+# quick(inputs, out, read): the results; `read` are arrays that are read besides, and not to be written into.
+Quick = Callable[[Sequence[Any], Any, Sequence[Any]], tuple[Any, ...] | None]
+# Bytes of coordinates that are compared by value.
+_SHORT = 1 << 14
 # Half precision holds data, not arithmetic.
 _COMPUTE = {"float16": "float32", "bfloat16": "float32", "complex32": "complex64"}
 
@@ -140,14 +144,27 @@ class Standard:
         """Whether an engine other than the reference runs this plan on arrays of these dtypes."""
         return False
 
-    def is_plain(self, x: Any) -> bool:
-        """Whether x is memory that the CPU engine may take as it is, if its dtype and size are right."""
-        return False
+    def layout(self, x: Any) -> Any:
+        """What calls with one x and with another need have in common to be answered in one way.
 
-    def job(
-        self, plan: Plan, x: Any, results: Sequence[Any], computes: Sequence[Any]
-    ) -> Callable[[Any], tuple[Any, ...]] | None:
-        """What makes the outputs of any plain x of this dtype and shape, if it is small enough to matter."""
+        That is the dtype, the shape, and where in memory the samples stand from the first. None where
+        something else matters too, or where x is no array of this library.
+        """
+        return None
+
+    def content(self, x: Any) -> Any:
+        """What tells short coordinates from others; None where it can't be told, or takes long."""
+        if type(x) is not np.ndarray or x.nbytes > _SHORT or x.dtype.kind not in "fiumM":
+            return None
+        return x.dtype.str, x.shape, x.tobytes()
+
+    def quick(
+        self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
+    ) -> Quick | None:  # fmt: skip
+        """What runs the plan on all inputs, and into all `out` if that is given, of these layouts.
+
+        Where it can't, for a reason that their layouts do not tell, it gives None.
+        """
         return None
 
     # How the reference engine lays pieces end to end, if not by concatenation.

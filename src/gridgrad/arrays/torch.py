@@ -14,8 +14,8 @@ import torch
 from gridgrad.arrays.autograd import Differentiated, Followed, Work, follow
 from gridgrad.arrays.numpy import share_memory
 from gridgrad.arrays.operator import Order, as_text, is_constant, register
-from gridgrad.arrays.shortcut import is_plain, shortcut
-from gridgrad.arrays.standard import Standard, name_of
+from gridgrad.arrays.shortcut import layout, shortcut
+from gridgrad.arrays.standard import Quick, Standard, name_of
 from gridgrad.engines import cpu
 from gridgrad.engines.memory import BFLOAT16, empty_like
 from gridgrad.engines.program import is_runnable
@@ -39,6 +39,10 @@ def _unread(function: Callable[..., Any]) -> Callable[..., Any]:
         return found[0](*arguments)
 
     return call
+
+
+# Coordinates of these dtypes may be compared as NumPy's.
+_READABLE = (torch.float32, torch.float64, torch.int32, torch.int64)
 
 
 class Torch(Standard):
@@ -129,13 +133,19 @@ class Torch(Standard):
             and cpu.can_run(plan, [_as_numpy(x) for x in inputs], [_NUMPY[c] for c in computes])
         )
 
-    def is_plain(self, x: Any) -> bool:
-        return is_plain(x)
+    layout = staticmethod(layout)
 
-    def job(
-        self, plan: Plan, x: Any, results: Sequence[Any], computes: Sequence[Any]
-    ) -> Callable[[Any], tuple[Any, ...]] | None:
-        return shortcut(plan, x, Work(self.run, plan, results, computes))
+    def content(self, x: Any) -> Any:
+        where = layout(x)
+        if where is None or not x.is_cpu or x.requires_grad or x.dtype not in _READABLE:
+            return super().content(x)
+        found = super().content(x.numpy())
+        return None if found is None else (x.dtype, *found)
+
+    def quick(
+        self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
+    ) -> Quick | None:  # fmt: skip
+        return shortcut(Work(self.run, plan, results, computes), inputs, out)
 
     def run(
         self,
@@ -197,8 +207,8 @@ class Traced(Torch):
             padded.append(torch.constant_pad_nd(piece, around))
         return reduce(add, padded)
 
-    def is_plain(self, x: Any) -> bool:
-        return False
+    def layout(self, x: Any) -> Any:
+        return None
 
     def run(
         self,

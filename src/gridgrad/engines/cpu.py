@@ -8,6 +8,7 @@ blocks that fit in the cache; no input is ever copied whole.
 import math
 import os
 import threading
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -28,6 +29,10 @@ SERIAL = 1 << 20
 _SLAB = 1 << 22
 
 
+# What runs a plan on arrays of one layout, by the addresses of their samples at index 0, inputs first.
+Run = Callable[[Sequence[int]], None]
+
+
 def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> bool:
     """Run a plan on arrays of one shape, of any dtypes and strides, each output computed in its dtype.
 
@@ -40,7 +45,7 @@ def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Seq
         return True
     try:
         for dtype, chosen, part in plan.by_key(computes):
-            _prepare(part, inputs, [outputs[k] for k in chosen], dtype)
+            _run(*_arranged(part, inputs, [outputs[k] for k in chosen], dtype), len(inputs), dtype)
     except Inexact:
         return False
     return True
@@ -59,55 +64,29 @@ def can_run(plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
     return inputs[0].dtype.kind != "c" or not program.reads_a_number(plan)
 
 
-class SmallJob:
-    """A plan laid out once for contiguous real arrays of one shape and dtype.
+def job(
+    plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]
+) -> Run | None:
+    """The plan laid out for all arrays that lie in memory as these do.
 
-    For small arrays the work is nothing and the way to it everything, so that no choice is left to make:
-    `kernel(address of x, address of the outputs, *arguments)`, where the outputs lie one after another.
-    With several inputs, or outputs in memory of their own, it is `call(addresses of all of them)`.
+    None where the kernel can't read or write arrays in place, and where what is to be kept is large beside
+    them.
     """
-
-    def __init__(self, plan: Plan, x: Any) -> None:
-        kept = _kept(plan, x.shape)
-        shape = tuple(x.shape[dim] for dim in kept)
-        place = {dim: k for k, dim in enumerate(kept)}
-        terms = tuple(term._replace(dim=place[term.dim]) for term in plan.terms)
-        plan = Plan(plan.inputs, plan.outputs, terms)
-        strides = [contiguous_strides(shape, x.itemsize)] * (plan.inputs + plan.outputs)
-        route = program.walk(shape, strides, x.itemsize)
-        tables, weights = compose(plan, route, strides, x.dtype)
-        boxes = program.boxes(
-            route, program.cached_blocks(route, _reach(plan, route), x.itemsize, 1)
-        )
-        results = [k * x.nbytes for k in range(plan.outputs)]
-        tables[-2 - len(strides) :] = [len(boxes), address(boxes), *[0] * plan.inputs, *results]
-        self._held = tables, weights, boxes
-        self.shape, self.dtype = (plan.outputs, *x.shape), x.dtype
-        self.arguments = address(tables), address(weights), _unit(x.dtype)
-        self.kernel = _kernel(x.dtype)
-
-    def call(self, addresses: Sequence[int]) -> None:
-        tables = self._held[0].copy()  # another thread may be here
-        tables[-len(addresses) :] = addresses
-        self.kernel(0, 0, address(tables), *self.arguments[1:])
+    dtype = computes[0]
+    if any(each != dtype for each in computes) or not can_run(plan, inputs, computes):
+        return None
+    size = inputs[0].size
+    if size == 0 or (_is_long(plan) and size * max(plan.inputs, plan.outputs) > SERIAL):
+        return None
+    return _job(*_arranged(plan, inputs, outputs, dtype), len(inputs), dtype)
 
 
-def small_job(plan: Plan, x: Any, computes: Sequence[Any]) -> SmallJob | None:
-    """A job for all contiguous arrays of this dtype and shape, if x is small and the kernel can do it."""
-    fits = (
-        plan.between == 0
-        and 0 < x.size * max(plan.inputs, plan.outputs) <= SERIAL
-        and program.is_runnable(plan)
-        and all(dtype == x.dtype for dtype in computes)
-    )
-    return SmallJob(plan, x) if fits and x.dtype in _DTYPES[:2] and x.dtype.isnative else None
-
-
-def _prepare(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], dtype: Any) -> None:
-    """Make the arrays real and put their dims in the order of memory."""
+def _arranged(
+    plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], dtype: Any
+) -> tuple[Plan, list[Any]]:
+    """The plan and its arrays, these made real, with their dims in the order of memory."""
     if dtype.kind == "c":
         inputs, outputs = ([_as_pairs(x) for x in arrays] for arrays in (inputs, outputs))
-        dtype = np.dtype(f"f{dtype.itemsize // 2}")
     kept = _kept(plan, inputs[0].shape)
     order = tuple(dim for dim in memory_order(inputs[0]) if dim in kept) or (0,)
     if order != tuple(range(inputs[0].ndim)):
@@ -115,107 +94,172 @@ def _prepare(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], dtype: A
         place = {dim: k for k, dim in enumerate(order)}
         terms = tuple(term._replace(dim=place[term.dim]) for term in plan.terms)
         plan = plan._replace(terms=terms)
-    run = _run_between if plan.between else _run
-    run(plan, [*inputs, *outputs], len(inputs), dtype)
-
-
-def _run_between(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
-    """The same for a plan with arrays between: slabs of them are made, and used while they are cached."""
-    first, second = plan.stages()
-    shape, inputs, outputs = arrays[0].shape, arrays[:count], arrays[count:]
-    plane = math.prod(shape[1:]) * dtype.itemsize * plan.between
-    reach = program.reach(second, 0)
-    rows = max(4 * reach, 1, _SLAB // max(plane, 1))
-    if (
-        rows >= shape[0]
-        or program.wraps(second, 0)
-        or not all(_is_direct(x, dtype) for x in arrays)
-    ):
-        between = [empty(shape, dtype) for _ in range(plan.between)]
-        _run(first, [*inputs, *between], count, dtype)
-        _run(second, [*inputs, *between, *outputs], count + plan.between, dtype)
-        return
-    slab = (rows + 2 * reach, *shape[1:])
-    strides = [x.strides for x in arrays]
-    theirs = [contiguous_strides(slab, dtype.itemsize)] * plan.between
-    route = program.walk(shape, [*strides, *theirs], dtype.itemsize)
-    makes = compose(first, route, [*strides[:count], *theirs], dtype)
-    uses = compose(second, route, [*strides[:count], *theirs, *strides[count:]], dtype)
-    blocks = program.cached_blocks(route, _reach(plan, route), dtype.itemsize, 1)
-    ins, outs = ([address(x) for x in each] for each in (inputs, outputs))
-
-    def work(starts: Iterable[int]) -> None:
-        held = np.empty((plan.between, *slab), dtype)
-        for start in starts:
-            stop = min(start + rows, shape[0])
-            low, high = max(0, start - reach), min(shape[0], stop + reach)
-            # The addresses at which sample 0 would stand if the slab were the whole.
-            own = [address(x) - low * x.strides[0] for x in held]
-            _call(makes, program.boxes(route, blocks, (low, high)), [*ins, *own], dtype)
-            _call(uses, program.boxes(route, blocks, (start, stop)), [*ins, *own, *outs], dtype)
-
-    threads = threads_here() if arrays[0].size * plan.outputs > SERIAL else 1
-    share(work, list(range(0, shape[0], rows)), threads)
-
-
-def _call(laid_out: tuple[Any, Any], boxes: Any, origins: list[int], dtype: Any) -> None:
-    """Run the kernel on boxes of arrays whose samples 0 stand at these addresses."""
-    tables, weights = laid_out
-    mine = tables.copy()  # each thread its own
-    mine[len(tables) - 2 - len(origins) :] = [len(boxes), address(boxes), *origins]
-    _kernel(dtype)(0, 0, address(mine), address(weights), _unit(dtype))
+    return plan, [*inputs, *outputs]
 
 
 def _run(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
-    """The same for real arrays whose dims are in the order of memory; the first `count` are inputs."""
-    shape = arrays[0].shape
-    direct = [_is_direct(x, dtype) for x in arrays]
-    threads = threads_here() if arrays[0].size * plan.outputs > SERIAL else 1
-    if all(direct):
-        strides = tuple(x.strides for x in arrays)
-        *laid_out, tasks = _remembered(
-            plan,
-            (shape, strides, dtype, threads),
-            lambda: _lay_out(plan, shape, strides, dtype, threads),
-        )
-        origins = [address(x) for x in arrays]
+    """Run a plan on arranged arrays; the first `count` are inputs."""
+    direct = _job(plan, arrays, count, dtype)
+    if direct is not None:
+        direct([address(x) for x in arrays])
+    elif plan.between:
+        first, second = plan.stages()
+        inputs, outputs = arrays[:count], arrays[count:]
+        between = [empty(inputs[0].shape, _real(dtype)) for _ in range(plan.between)]
+        _run(first, [*inputs, *between], count, dtype)
+        _run(second, [*inputs, *between, *outputs], count + plan.between, dtype)
+    else:
+        _run_staged(plan, arrays, count, _real(dtype))
+
+
+def _job(plan: Plan, arrays: Sequence[Any], count: int, dtype: Any) -> Run | None:
+    """The job for arranged arrays, if they are read and written in place and need be made in one go."""
+    dtype = _real(dtype)
+    if not all(_is_direct(x, dtype) for x in arrays):
+        return None
+    shape, strides = arrays[0].shape, tuple(x.strides for x in arrays)
+
+    def make() -> Any:
+        if plan.between:
+            return Slabs(plan, shape, strides, dtype)
+        return Job(plan, shape, strides, dtype)
+
+    if plan.between and program.wraps(plan.stages()[1], 0):
+        return None
+    found: Run = _remembered(plan, (shape, strides, dtype), make)
+    return found
+
+
+class _Sweep:
+    """The kernel with the tables of a plan: it sweeps over boxes of arrays at any addresses."""
+
+    def __init__(self, plan: Plan, route: program.Walk, strides: Sequence[Any], dtype: Any) -> None:
+        self._tables = compose(plan, route, strides, dtype)
+        self.arguments = (*map(address, self._tables), _unit(dtype))
+        self.kernel = _kernel(dtype)
+
+    def __call__(self, boxes: "_Boxes", addresses: Sequence[int]) -> None:
+        call = array("q", [*boxes.told, *addresses])
+        self.kernel(0, 0, call.buffer_info()[0], *self.arguments)
+
+
+class _Boxes:
+    """A table of boxes, and what the kernel is told of it."""
+
+    __slots__ = ("table", "told")
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+        self.told = len(table), address(table)
+
+
+class Job:
+    """A plan laid out for arrays of one layout."""
+
+    def __init__(self, plan: Plan, shape: Any, strides: Sequence[Any], dtype: Any) -> None:
+        self._route = program.walk(shape, strides, dtype.itemsize)
+        self._sweep = _Sweep(plan, self._route, strides, dtype)
+        self._reach, self._itemsize = _reach(plan, self._route), dtype.itemsize
+        self._samples = math.prod(shape) * plan.outputs
+        self._tasks: dict[int, list[_Boxes]] = {}  # by the number of threads
+        (self._whole,) = self._cut(1)
+        # For one small input, and outputs one after another, the work is nothing and the way to it all,
+        # so that no more is left to do than kernel(address of the input, of the outputs, *arguments).
+        size = math.prod(shape) * dtype.itemsize
+        self._call = array("q", [*self._whole.told, 0, *range(0, plan.outputs * size, size)])
+        self.kernel, self.arguments = (
+            self._sweep.kernel, (self._call.buffer_info()[0], *self._sweep.arguments),
+        )  # fmt: skip
+
+    def __call__(self, addresses: Sequence[int]) -> None:
+        if self._samples <= SERIAL:
+            self._sweep(self._whole, addresses)
+            return
+        threads = threads_here()
+        tasks = self._tasks.get(threads)
+        if tasks is None:
+            tasks = self._tasks[threads] = self._cut(threads)
 
         def work(parts: Iterable[Any]) -> None:
             for part in parts:
-                call(part, origins)
+                self._sweep(part, addresses)
 
-    else:
-        kept = tuple(x.strides if here else None for x, here in zip(arrays, direct, strict=True))
-        route = program.walk(shape, [each for each in kept if each], dtype.itemsize)
-        whole = [program.wraps(plan, dim) for dim in range(route.split + 1)]
-        stages = Stages(arrays, count, direct, route, _reach(plan, route), whole, dtype)
-        laid_out = _remembered(
-            plan, (shape, kept, dtype), lambda: compose(plan, route, stages.strides, dtype)
-        )
-        tasks = list(program.boxes(route, stages.blocks))
+        share(work, tasks, threads)
 
-        def work(parts: Iterable[Any]) -> None:
-            with np.errstate(all="ignore"):  # each thread has its own
-                stages.work(parts, call)
-
-    def call(boxes: Any, origins: Any) -> None:
-        _call((laid_out[0], laid_out[1]), boxes, origins, dtype)
-
-    share(work, tasks, threads)
+    def _cut(self, threads: int) -> list[Any]:
+        """Tables of boxes, several for each thread, so that none waits long for another at the end."""
+        blocks = program.cached_blocks(self._route, self._reach, self._itemsize, threads)
+        boxes = program.boxes(self._route, blocks)
+        parts = min(len(boxes), 16 * threads if threads > 1 else 1)
+        return list(map(_Boxes, np.array_split(boxes, parts)))
 
 
-def _lay_out(
-    plan: Plan, shape: tuple[int, ...], strides: Sequence[Any], dtype: Any, threads: int
-) -> tuple[Any, Any, list[Any]]:
-    """The kernel's tables and weights for arrays that it reads and writes in place, and tables of boxes.
+class Slabs:
+    """The same for a plan with arrays between: slabs of them are made, and used while they are cached."""
 
-    There are several for each thread, so that none waits long for another at the end.
-    """
-    route = program.walk(shape, strides, dtype.itemsize)
-    blocks = program.cached_blocks(route, _reach(plan, route), dtype.itemsize, threads)
-    boxes = program.boxes(route, blocks)
-    tasks = np.array_split(boxes, min(len(boxes), 16 * threads if threads > 1 else 1))
-    return (*compose(plan, route, strides, dtype), tasks)
+    def __init__(self, plan: Plan, shape: Any, strides: Sequence[Any], dtype: Any) -> None:
+        first, second = plan.stages()
+        plane = math.prod(shape[1:]) * dtype.itemsize * plan.between
+        reach, self._samples = program.reach(second, 0), math.prod(shape) * plan.outputs
+        rows, threads = _SLAB // max(plane, 1), _threads(self._samples)
+        if threads > 1:
+            rows = min(rows, -(-shape[0] // (2 * threads)))
+        rows = min(shape[0], max(4 * reach, 1, rows))
+        self._slab = (plan.between, rows + 2 * reach, *shape[1:])
+        self._count, self._dtype = plan.inputs, dtype
+        ins, outs = strides[: plan.inputs], strides[plan.inputs :]
+        own = [contiguous_strides(self._slab[1:], dtype.itemsize)] * plan.between
+        route = program.walk(shape, [*strides, *own], dtype.itemsize)
+        self._makes = _Sweep(first, route, [*ins, *own], dtype)
+        self._uses = _Sweep(second, route, [*ins, *own, *outs], dtype)
+        blocks = program.cached_blocks(route, _reach(plan, route), dtype.itemsize, 1)
+        self._plane = own[0][0]
+        self._tasks = []
+        for start in range(0, shape[0], rows):
+            stop = min(start + rows, shape[0])
+            low, high = max(0, start - reach), min(shape[0], stop + reach)
+            made, used = (
+                program.boxes(route, blocks, each) for each in ((low, high), (start, stop))
+            )
+            self._tasks.append((low, _Boxes(made), _Boxes(used)))
+
+    def __call__(self, addresses: Sequence[int]) -> None:
+        ins, outs = addresses[: self._count], addresses[self._count :]
+
+        def work(tasks: Iterable[Any]) -> None:
+            held = np.empty(self._slab, self._dtype)
+            for low, made, used in tasks:
+                # The addresses at which sample 0 would stand if the slab were the whole.
+                own = [address(x) - low * self._plane for x in held]
+                self._makes(made, [*ins, *own])
+                self._uses(used, [*ins, *own, *outs])
+
+        share(work, self._tasks, _threads(self._samples))
+
+
+def _threads(samples: int) -> int:
+    """How many threads are worth their cost for so many samples of results."""
+    return threads_here() if samples > SERIAL else 1
+
+
+def _run_staged(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
+    """The same where some arrays pass through blocks."""
+    shape = arrays[0].shape
+    direct = [_is_direct(x, dtype) for x in arrays]
+    kept = tuple(x.strides if here else None for x, here in zip(arrays, direct, strict=True))
+    route = program.walk(shape, [each for each in kept if each], dtype.itemsize)
+    whole = [program.wraps(plan, dim) for dim in range(route.split + 1)]
+    stages = Stages(arrays, count, direct, route, _reach(plan, route), whole, dtype)
+    sweep = _remembered(
+        plan, (shape, kept, dtype), lambda: _Sweep(plan, route, stages.strides, dtype)
+    )
+
+    def work(parts: Iterable[Any]) -> None:
+        with np.errstate(all="ignore"):  # each thread has its own
+            stages.work(parts, lambda boxes, addresses: sweep(_Boxes(boxes), addresses))
+
+    boxes = program.boxes(route, stages.blocks)
+    share(work, list(boxes), _threads(arrays[0].size * plan.outputs))
 
 
 def _reach(plan: Plan, route: program.Walk) -> list[int]:
@@ -225,20 +269,32 @@ def _reach(plan: Plan, route: program.Walk) -> list[int]:
 _tables: dict[Any, Any] = {}
 
 
-def _remembered(plan: Plan, how: tuple[Any, ...], make: Callable[[], tuple[Any, ...]]) -> Any:
+def _remembered(plan: Plan, how: tuple[Any, ...], make: Callable[[], Any]) -> Any:
     """What was made for a plan, kept if its axes are short, so that its stencils are themselves kept."""
-    stencils = tuple(term.stencil for term in plan.terms)
-    if any(each.line is not None or np.size(each.interior.weights[0]) > 4096 for each in stencils):
+    if _is_long(plan):
         return make()
-    terms = tuple((*term[:3], id(term.stencil)) for term in plan.terms)
+    terms = tuple([(*term[:3], id(term.stencil)) for term in plan.terms])
     key = (plan.inputs, plan.outputs, terms, *how)
     found = _tables.get(key)  # one look: another thread may clear them at any time
     if found is None:
         if len(_tables) >= 256:
             _tables.clear()
         # The stencils are kept too, so that their identities stay theirs.
-        found = _tables[key] = (stencils, make())
+        found = _tables[key] = (plan, make())
     return found[1]
+
+
+def _is_long(plan: Plan) -> bool:
+    """Whether weights are too many to keep, or not kept by the stencils themselves."""
+    return any(
+        each.line is not None or np.size(each.interior.weights[0]) > 4096
+        for each in (term.stencil for term in plan.terms)
+    )
+
+
+def _real(dtype: Any) -> Any:
+    """The dtype of the real numbers that complex ones are made of."""
+    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
 
 
 def _unit(dtype: Any) -> Any:

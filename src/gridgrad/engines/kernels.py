@@ -323,7 +323,7 @@ def _row(
 
 
 @part
-def run_boxes(x, out, tables, weights, unit):
+def run_boxes(x, out, call, tables, weights, unit):
     """Run a plan on boxes of rows.
 
     All arguments are addresses, since an array as an argument costs a small array dear; `unit` is a 1 of
@@ -331,14 +331,14 @@ def run_boxes(x, out, tables, weights, unit):
 
     `tables` are integers. First the numbers of row dims, inputs, outputs, terms, rules and steps, the
     samples of a row, those of a chunk, and the bytes of one. Then, as `program` lays them out, the strides
-    in bytes of the inputs and of the outputs along the row dims, terms, rules and steps. At the end what
+    in bytes of the inputs and of the outputs along the row dims, terms, rules and steps. `call` is what
     differs from call to call: the number of boxes and the address of their table; the addresses of the
     sample at index 0 of each input, less `x`, and of each output, less `out`.
 
     For each box that table has the first row along each row dim, one past the last, the first sample of
     a row and one past the last.
     """
-    header = integers(tables)
+    header, changing = integers(tables), integers(call)
     dims, n_inputs, n_outputs, n_terms = (
         read(header, 0),
         read(header, 1),
@@ -350,8 +350,7 @@ def run_boxes(x, out, tables, weights, unit):
     terms = strides + 8 * dims * (n_inputs + n_outputs)
     rules = terms + 8 * TERM_COLUMNS * n_terms
     steps = rules + 8 * RULE_COLUMNS * read(header, 4)
-    call = steps + 8 * STEP_COLUMNS * read(header, 5)
-    n_boxes, boxes, origins = read(integers(call), 0), read(integers(call), 1), integers(call + 16)
+    n_boxes, boxes, origins = read(changing, 0), read(changing, 1), integers(call + 16)
     size = read(header, 8)
     spare, index, lists = room_for_chunks(), integers(room_for_index()), room_for_lists()
     # One output of a box after another, each written in one go, while the inputs stay in the cache.

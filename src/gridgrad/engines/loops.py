@@ -115,7 +115,8 @@ def singles(row, ahead, behind, weights, count, first, last, origin, run, period
                     get(pointer(get(plus, i), s), j) * s - get(pointer(get(minus, i), s), j) * s
                 )
                 value = fma(get(w, i), change, value) if i else get(w, 0) * change
-            value = type(s)(np.float64(value) / divisor)
+            if divisor != 1:
+                value = type(s)(np.float64(value) / divisor)
             put(out, j, value)
             finite &= abs(value) < np.inf
     return finite

@@ -2,7 +2,7 @@
 
 import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,12 +34,37 @@ def address(x: Any) -> int:
     return int(x.__array_interface__["data"][0])
 
 
-def quick_address(x: Any) -> int:
+def quick_address(
+    x: Any, find: Any = ctypes.addressof, look: Any = ctypes.c_char.from_buffer
+) -> int:
     """The address of a contiguous array, in a third of the time that NumPy takes to tell it."""
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(x))
+        return find(look(x))  # type: ignore[no-any-return]
     except TypeError:  # read-only
         return address(x)
+
+
+def extent(shape: Sequence[int], strides: Sequence[int], size: int) -> tuple[int, int]:
+    """Where the first byte of an array stands, and the one past its last, from the sample at index 0."""
+    ends = [stride * (n - 1) for stride, n in zip(strides, shape, strict=True)]
+    return sum(min(end, 0) for end in ends), sum(max(end, 0) for end in ends) + size
+
+
+def are_apart(
+    places: Sequence[int], extents: Sequence[tuple[int, int]], count: int, read: Iterable[tuple[int, int]]
+) -> bool:  # fmt: skip
+    """Whether no array is written, at its place, where another is, or where something is read.
+
+    The first `count` are read; `read` is where other bytes are, from the first to one past the last.
+    """
+    spans = [(place + a, place + b) for place, (a, b) in zip(places, extents, strict=True)]
+    others = [*spans[:count], *read]
+    for first, stop in spans[count:]:
+        for start, end in others:
+            if start < stop and first < end:
+                return False
+        others.append((first, stop))
+    return True
 
 
 def contiguous_strides(shape: Sequence[int], size: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import os
 import sys
 import weakref
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -62,6 +63,11 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     first = _first(whole)
     # NumPy makes `whole` the base of every view, so that it lives as long as any of them.
     return whole[first : first + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def maker(size: int) -> Callable[..., Any]:
+    """What makes arrays of so many bytes as `empty` does, which for small ones is NumPy's own."""
+    return np.empty if not _offered or size < _LARGE else empty
 
 
 def _fresh(size: int, used: int) -> mmap.mmap:

@@ -237,7 +237,7 @@ def compose(
 ) -> tuple[Any, Any]:
     """The kernel's tables for arrays of these strides, inputs first, and its weights.
 
-    The last numbers of the tables, for each call anew, are left to the caller: see `kernels.run_boxes`.
+    What differs from call to call is not in them: see `kernels.run_boxes`.
     """
     found = _Tables(dtype, route.chunk(dtype))
     # Each output's last dim first: the one of short runs leads its group.
@@ -254,7 +254,6 @@ def compose(
         len(found.steps), route.length, route.chunk(dtype), dtype.itemsize,
     ]  # fmt: skip
     rows = [
-        header, *(each[:dims] for each in strides), *found.terms, *found.rules,
-        *found.steps, [0] * (2 + plan.inputs + plan.outputs),
+        header, *(each[:dims] for each in strides), *found.terms, *found.rules, *found.steps,
     ]  # fmt: skip
     return np.array([number for row in rows for number in row], np.int64), weights
