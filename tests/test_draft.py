@@ -27,7 +27,7 @@ from gridgrad.app import job, store
 cut = job.Job.cut
 job.Job.cut = lambda self, limit, threads=1: cut(self, 12 << 10, threads)
 write = store.StoreWriter.__call__
-store.StoreWriter.__call__ = lambda self, *words: (time.sleep(0.02), write(self, *words))[1]
+store.StoreWriter.__call__ = lambda self, *words: (time.sleep(0.01), write(self, *words))[1]
 made = job.Job.compute
 def compute(self, region):
     open('computed', 'a').write(region.key + chr(10))
@@ -77,7 +77,7 @@ def killed_after(count, output, *words, how=signal.SIGKILL):
 @pytest.mark.usefixtures("source")
 @pytest.mark.parametrize("output", ["g.zarr", "g.nc"])
 def test_killed_at_random_moments_and_resumed_each_time(output, request):
-    kills = 10 if request.config.getoption("--all") else 3
+    kills = 10 if request.config.getoption("--all") else 3 if output == "g.zarr" else 1
     assert script(SLOWLY, *WORDS, f"whole-{output}").returncode == 0
     total = lines(Path("computed"))
     Path("computed").unlink()

@@ -90,7 +90,7 @@ def by_differences(function, at, edge_order) -> np.ndarray:
     ("function", "other", "edge_order"),
     [
         (at_coordinates, UNEVEN, 1),
-        (at_coordinates, UNEVEN, 2),
+        pytest.param(at_coordinates, UNEVEN, 2, marks=pytest.mark.exhaustive),
         (at_coordinates, [0.0, 1.0, 2.0, 3.0, 4.0], 1),
         (at_step, 0.7, 2),
     ],

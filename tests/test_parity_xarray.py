@@ -17,6 +17,9 @@ from xarray.tests import test_dataset as xarrays_tests  # noqa: E402
 from xarray.tests import test_duck_array_wrapping as xarrays_duck_tests  # noqa: E402
 from xarray.tests import test_units as xarrays_unit_tests  # noqa: E402
 
+# They have xarray warn, in this process, of every file that is left to be closed by itself.
+xr.set_options(warn_for_unclosed_files=False)
+
 # Two of these modules switch 64-bit types on in JAX, for all that runs in the same process.
 jax.config.update("jax_enable_x64", with_x64)
 

@@ -107,6 +107,7 @@ def _operate(command: str, **given: Any) -> None:
             notes.append(_written(shown(output), outcome))
         if picture is not None:
             notes.append(f"Wrote {shown(picture)}.")
+        outcome.results.source.close()
         # Only now, so that an error stands alone.
         for sentence in [] if quiet else notes:
             say(sentence)
@@ -121,8 +122,9 @@ def _draw(picture: Path, output: Path | None, request: Any, outcome: Any, *, for
     from gridgrad.app.pictures.sheet import save
 
     found = outcome.held
-    if found is None:
-        opened = open_source(str(output)).dataset
+    written = None if found is not None else open_source(str(output))
+    if written is not None:
+        opened = written.dataset
         found = outcome.dataset.assign(
             {
                 name: (each.dims, opened[name].variable, each.attrs)
@@ -136,6 +138,8 @@ def _draw(picture: Path, output: Path | None, request: Any, outcome: Any, *, for
     found = found.assign({name: results.placed(found[name], request) for name in found.data_vars})
     with published(picture, force=force) as file:
         save(draw_results(source, fields, found), file, picture.suffix.lower())
+    if written is not None:
+        written.close()
 
 
 def _spacing_words(entries: list[str] | None) -> list[str]:
