@@ -155,6 +155,9 @@ class Torch(Standard):
             if out is None:
                 return found
             return tuple(array.copy_(value) for array, value in zip(out, found, strict=True))
+        if inputs[0].device.type == _GPU:
+            found = _on_gpu(plan, inputs, results, computes, out)
+            return found or super().run(plan, inputs, results, computes, out)
         if all(_is_memory(x) for x in (*inputs, *(out or ()))) and all(
             c in _NUMPY for c in computes
         ):
@@ -235,7 +238,27 @@ class Traced(Torch):
         )
 
 
+@_unread
+def _on_gpu(
+    plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
+) -> tuple[Any, ...]:
+    """What the GPU engine makes of tensors on one GPU; () if it cannot."""
+    if not all(_is_memory(x, _GPU) for x in (*inputs, *(out or ()))):
+        return ()
+    from gridgrad.engines import triton  # it imports Triton when it is first needed
+
+    with torch._C._DisableFuncTorch():
+        outputs = out or [torch.empty_like(inputs[0], dtype=dtype) for dtype in results]
+        if not triton.run(plan, inputs, outputs, computes):
+            return ()
+        if out:
+            torch.autograd.graph.increment_version(out)
+    return tuple(outputs)
+
+
 _operator = register(Torch().run)
+# The kind of device that the GPU engine runs on; ROCm's go by this name too. Tests put another in its place.
+_GPU = "cuda"
 _NUMPY = {
     torch.float32: np.dtype(np.float32),
     torch.float64: np.dtype(np.float64),
@@ -261,10 +284,10 @@ def is_distributed(x: Any) -> bool:
     return module is not None and isinstance(x, module.DTensor)
 
 
-def _is_memory(x: Any) -> bool:
-    """Whether x is memory of this machine, which the CPU engine may use."""
+def _is_memory(x: Any, device: str = "cpu") -> bool:
+    """Whether x is memory of this machine, or of another kind of device, which an engine may use."""
     return bool(
-        x.device.type == "cpu"
+        x.device.type == device
         and x.layout == torch.strided
         and x.dtype != torch.complex32
         and not _is_hidden(x)

@@ -1,0 +1,196 @@
+"""The GPU engine: runs a plan on CUDA tensors, all its terms in one launch of one Triton kernel.
+
+Each input is read about once and each output written once; there is no other memory, but for arrays between.
+Nothing waits for the GPU. What the kernel must know of a plan goes to the GPU once, in two small tables.
+"""
+
+import importlib.util
+import logging
+import math
+from collections.abc import Sequence
+from functools import cache, reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from gridgrad.engines import triton_device
+from gridgrad.engines.program import MOST_STEPS, reads_a_number
+from gridgrad.engines.triton_tables import Tables, lay_out
+from gridgrad.engines.triton_walk import Walk, walk
+from gridgrad.plan import Plan
+
+_log = logging.getLogger("gridgrad.engines")
+
+_REAL = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+_HALF = {torch.complex64: torch.float32, torch.complex128: torch.float64}
+_SAMPLES = {
+    torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.complex128,
+    torch.int8, torch.int16, torch.int32, torch.int64,
+    torch.uint8, torch.uint16, torch.uint32, torch.uint64,
+}  # fmt: skip
+# Numbers of a table that is kept.
+_LONGEST = 1 << 18
+_WARPS = 4
+
+
+def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> bool:
+    """Run a plan on tensors of one shape and device, each output computed in its dtype.
+
+    Returns False, for the reference engine to take over, where this engine cannot, and says why to the log.
+    """
+    reason = reason_not(plan, inputs, outputs, computes)
+    if not reason and inputs[0].numel():
+        try:
+            _run(plan, inputs, outputs, computes)
+        except triton_device.NotUploaded:
+            reason = "a CUDA graph is being captured, and this plan has not run before"
+        except triton_device.failures() as error:
+            reason = f"Triton failed: {error}"
+            _broken.append(reason)
+            _log.warning("%s; the reference engine takes over", reason)
+    if reason:
+        _log.debug("reference engine: %s", reason)
+        return False
+    _log.debug("triton")
+    return True
+
+
+_broken: list[str] = []
+
+
+@cache
+def is_installed() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def reason_not(
+    plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]
+) -> str:
+    """Why this engine cannot run a plan; nothing if it can."""
+    if not is_installed():
+        return "Triton is not installed"
+    if _broken:
+        return _broken[0]
+    if not is_runnable(plan):
+        return "weights are complex, differentiated, or too many"
+    complex_ones = [x.dtype.is_complex for x in inputs]
+    if any(each != dtype.is_complex for each in complex_ones for dtype in computes):
+        return "real samples become complex"
+    if any(complex_ones) and reads_a_number(plan):
+        return "a number stands beyond the edge of complex samples"
+    for x in (*inputs, *outputs):
+        if x.dtype not in _SAMPLES:
+            return f"samples of {x.dtype}"
+        if x.is_conj() or x.is_neg():
+            return "samples are to be conjugated or negated when they are read"
+    if any(dtype not in _REAL and dtype not in _HALF for dtype in computes):
+        return f"results computed in {computes}"
+    return ""
+
+
+def is_runnable(plan: Plan) -> bool:
+    """Whether every weight is a real number, or a tensor of them that nobody differentiates."""
+    return all(
+        isinstance(row.divisor, float)
+        and len(row.offsets) < MOST_STEPS
+        and (isinstance(row.weights[0], float) or row.divisor == 1)
+        and all(_is_real(weight) for weight in row.weights)
+        for term in plan.terms
+        for row in (*term.stencil.lower, term.stencil.interior, *term.stencil.upper)
+    )
+
+
+def _is_real(weight: Any) -> bool:
+    if isinstance(weight, np.ndarray):
+        return bool(weight.dtype.kind == "f")
+    if isinstance(weight, torch.Tensor):
+        return weight.is_floating_point() and not weight.requires_grad
+    return isinstance(weight, float)
+
+
+def _run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> None:
+    if plan.between:
+        first, second = plan.stages()
+        widest = reduce(torch.promote_types, computes)
+        between = [torch.empty_like(inputs[0], dtype=widest) for _ in range(plan.between)]
+        _run(first, inputs, between, [widest] * plan.between)
+        _run(second, [*inputs, *between], outputs, computes)
+        return
+    if computes[0].is_complex:
+        inputs, outputs = ([torch.view_as_real(x) for x in each] for each in (inputs, outputs))
+        computes = [_HALF[dtype] for dtype in computes]
+    for dtype in dict.fromkeys(computes):
+        chosen = [k for k, each in enumerate(computes) if each == dtype]
+        part = plan if len(chosen) == len(computes) else plan.only(chosen)
+        arrays = [*inputs, *(outputs[k] for k in chosen)]
+        with triton_device.guard(inputs[0].device):
+            launch_of(part, arrays, dtype)(arrays)
+
+
+_launches: dict[Any, Any] = {}
+
+
+def launch_of(plan: Plan, arrays: Sequence[Any], dtype: Any) -> "Launch":
+    """The launch of a plan on such arrays, inputs first, computed in this dtype; kept if its axes are short."""
+    terms = tuple((*term[:3], id(term.stencil)) for term in plan.terms)
+    forms = tuple((x.dtype, x.stride()) for x in arrays)
+    key = (plan.inputs, plan.outputs, terms, arrays[0].shape, forms, dtype, arrays[0].device)
+    found = _launches.get(key)
+    if found is None:
+        sizes = [x.element_size() for x in arrays]
+        cached = triton_device.cache_bytes(arrays[0].device)
+        route = walk(plan, arrays[0].shape, [x.stride() for x in arrays], sizes, cached)
+        tables = lay_out(plan, route, _REAL[dtype])
+        # The stencils are kept too, so that their identities stay theirs.
+        found = (Launch(plan, route, tables, arrays, dtype), plan)
+        if tables.numbers.size <= _LONGEST and not tables.later:
+            if len(_launches) >= 256:
+                _launches.clear()
+            _launches[key] = found
+    return found[0]
+
+
+class Launch:
+    """A plan laid out for tensors of one shape, with their strides and dtypes, on one device."""
+
+    def __init__(
+        self, plan: Plan, route: Walk, tables: Tables, arrays: Sequence[Any], dtype: Any
+    ) -> None:
+        from gridgrad.engines.triton_kernels import DTYPES, run_tile
+
+        device = arrays[0].device
+        self._kernel = run_tile
+        self.grid = (math.prod(route.counts),)
+        self.integers = triton_device.upload(tables.integers, device)
+        self.numbers = triton_device.upload(tables.numbers, device)
+        if tables.later:
+            self.numbers = triton_device.fill(self.numbers, tables.later, dtype)
+        self.inputs = plan.inputs
+        self.constants = {
+            "TERMS": tuple(tuple(map(tuple, each)) for each in tables.kinds),
+            "DIMS": len(route.shape),
+            "OUTER": route.outer,
+            "TILE": route.tile,
+            "COMPUTE": DTYPES[dtype],
+            "INDEX": DTYPES[torch.int64 if route.wide else torch.int32],
+            "CONTIGUOUS": route.contiguous,
+            "VECTOR": route.vector,
+            "RESCUES": any(_may_overflow(x.dtype, dtype) for x in arrays[: plan.inputs]),
+        }
+
+    def __call__(self, arrays: Sequence[Any]) -> None:
+        integers, numbers = triton_device.use(self.integers), triton_device.use(self.numbers)
+        self._kernel[self.grid](
+            tuple(arrays[: self.inputs]),
+            tuple(arrays[self.inputs :]),
+            integers,
+            numbers,
+            **self.constants,
+            num_warps=_WARPS,
+        )
+
+
+def _may_overflow(dtype: Any, compute: Any) -> bool:
+    """Whether differences of such samples may be beyond the range computed in."""
+    return bool(dtype.is_floating_point and torch.finfo(dtype).max > 1e-3 * torch.finfo(compute).max)
