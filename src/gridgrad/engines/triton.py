@@ -162,7 +162,8 @@ class Launch:
         device = arrays[0].device
         self._kernel = run_tile
         self.grid = (math.prod(route.counts),)
-        self.integers = triton_device.upload(tables.integers, device)
+        self.sizes = tables.sizes
+        self.places = triton_device.upload(tables.places, device)
         self.numbers = triton_device.upload(tables.numbers, device)
         if tables.later:
             self.numbers = triton_device.fill(self.numbers, tables.later, dtype)
@@ -180,12 +181,12 @@ class Launch:
         }
 
     def __call__(self, arrays: Sequence[Any]) -> None:
-        integers, numbers = triton_device.use(self.integers), triton_device.use(self.numbers)
         self._kernel[self.grid](
             tuple(arrays[: self.inputs]),
             tuple(arrays[self.inputs :]),
-            integers,
-            numbers,
+            self.sizes,
+            triton_device.use(self.places),
+            triton_device.use(self.numbers),
             **self.constants,
             num_warps=_WARPS,
         )

@@ -13,13 +13,16 @@ import triton.language as tl
 # Samples near the largest number have differences beyond it, though the derivative may be finite. Scaling by
 # this power of two is exact, and leaves room for any stencil's partial sums.
 _ROOM = tl.constexpr(2.0**-10)
+# The one step from a sample to itself.
+_HERE = tl.constexpr(((0,),))
 
 
 @triton.jit
 def run_tile(
     inputs,
     outputs,
-    table,
+    sizes,
+    places,
     numbers,
     TERMS: tl.constexpr,
     DIMS: tl.constexpr,
@@ -32,78 +35,96 @@ def run_tile(
     RESCUES: tl.constexpr,
 ):
     """One tile of every output, of which TERMS has the terms; see `triton_tables.Kind` for what they say."""
-    shape = _entries(table, DIMS + 1, DIMS, INDEX)
-    starts = _starts(table, DIMS, OUTER, TILE, INDEX)
+    shape = _shape(sizes, DIMS, INDEX, VECTOR)
+    starts = _starts(sizes, DIMS, OUTER, TILE, INDEX)
     index = (
         tl.arange(0, TILE[0])[:, None, None].to(INDEX),
         tl.arange(0, TILE[1])[None, :, None].to(INDEX),
         tl.arange(0, TILE[2])[None, None, :].to(INDEX),
     )
-    length = shape[DIMS - 1]
-    if VECTOR > 1:
-        length = tl.multiple_of(length, VECTOR)
     valid = (
         index[0] < shape[DIMS - 3] - starts[DIMS - 3],
         index[1] < shape[DIMS - 2] - starts[DIMS - 2],
-        index[2] < length - starts[DIMS - 1],
+        index[2] < shape[DIMS - 1] - starts[DIMS - 1],
     )
     everywhere = valid[0] & valid[1] & valid[2]
     grid = (shape, starts, index, valid)
-    AT: tl.constexpr = 1 + 2 * DIMS  # where the strides begin
-    for k in tl.static_range(len(TERMS)):
+    AT: tl.constexpr = 1 + 2 * DIMS  # where strides begin
+    for k in tl.static_range(len(outputs)):
         total = _output(
-            inputs, table, numbers, grid,
-            TERMS[k], 1.0, DIMS, TILE, COMPUTE, INDEX, CONTIGUOUS, VECTOR,
+            inputs, sizes, places, numbers, grid,
+            TERMS, k, 1.0, DIMS, TILE, COMPUTE, INDEX, CONTIGUOUS, VECTOR,
         )  # fmt: skip
         if RESCUES:
             lost = (_is_infinite(total) & everywhere).to(tl.int32)
             if tl.max(lost, axis=None) > 0:
                 again = _output(
-                    inputs, table, numbers, grid,
-                    TERMS[k], _ROOM, DIMS, TILE, COMPUTE, INDEX, CONTIGUOUS, VECTOR,
+                    inputs, sizes, places, numbers, grid,
+                    TERMS, k, _ROOM, DIMS, TILE, COMPUTE, INDEX, CONTIGUOUS, VECTOR,
                 )  # fmt: skip
                 total = tl.where(lost > 0, again / _ROOM, total)
-        strides = _strides(table, AT + (len(inputs) + k) * DIMS, DIMS, VECTOR)
+        strides = _strides(sizes, AT + (len(inputs) + k) * DIMS, DIMS, VECTOR)
         to = outputs[k] + _origin(starts, strides, DIMS, CONTIGUOUS, DIMS)
         to += _offset(index, strides, DIMS, INDEX, CONTIGUOUS, DIMS)
         tl.store(to, total.to(to.dtype.element_ty), mask=everywhere)
+
+
+@triton.constexpr_function
+def _at(entries, *path):
+    """An entry of tuples in tuples, which Triton itself does not tell."""
+    for k in path:
+        entries = entries[k]
+    return entries
+
+
+@triton.constexpr_function
+def _count(entries):
+    return len(entries)
 
 
 # Where a tile stands
 
 
 @triton.jit
-def _entries(table, AT: tl.constexpr, COUNT: tl.constexpr, DTYPE: tl.constexpr):
-    """Numbers of the table, one after another."""
+def _entries(sizes, AT: tl.constexpr, COUNT: tl.constexpr, DTYPE: tl.constexpr):
+    """Sizes, one after another.
+
+    They come as 2 n + 3, since Triton compiles anew for arguments that are 1 or multiples of 16.
+    """
     found = ()
     for k in tl.static_range(COUNT):
-        found = found + (tl.load(table + AT + k).to(DTYPE),)
+        found = found + (((sizes[AT + k] - 3) >> 1).to(DTYPE),)
     return found
 
 
 @triton.jit
-def _strides(table, AT: tl.constexpr, DIMS: tl.constexpr, VECTOR: tl.constexpr):
-    """An array's strides, with what is known of them said to the compiler."""
+def _shape(sizes, DIMS: tl.constexpr, INDEX: tl.constexpr, VECTOR: tl.constexpr):
+    """The samples along each dim; along the last a multiple of VECTOR, which the compiler sees."""
+    last = _entries(sizes, 2 * DIMS, 1, INDEX)
+    return _entries(sizes, DIMS + 1, DIMS - 1, INDEX) + (last[0] * VECTOR,)
+
+
+@triton.jit
+def _strides(sizes, AT: tl.constexpr, DIMS: tl.constexpr, VECTOR: tl.constexpr):
+    """An array's strides: multiples of VECTOR but for the last."""
+    given = _entries(sizes, AT, DIMS, tl.int64)
     found = ()
-    for d in tl.static_range(DIMS):
-        stride = tl.load(table + AT + d)
-        if VECTOR > 1 and d < DIMS - 1:
-            stride = tl.multiple_of(stride, VECTOR)
-        found = found + (stride,)
-    return found
+    for d in tl.static_range(DIMS - 1):
+        found = found + (given[d] * VECTOR,)
+    return found + (given[DIMS - 1],)
 
 
 @triton.jit
 def _starts(
-    table, DIMS: tl.constexpr, OUTER: tl.constexpr, TILE: tl.constexpr, INDEX: tl.constexpr
+    sizes, DIMS: tl.constexpr, OUTER: tl.constexpr, TILE: tl.constexpr, INDEX: tl.constexpr
 ):
     """The first sample of this program's tile along each dim.
 
     Programs follow the last dims first. Along dim OUTER they go through a band of the next dim before they go
     on to the next band, so that the samples that a tile reads from the tiles around it are still cached.
     """
-    counts = _entries(table, 0, DIMS, tl.int32)
-    width = tl.load(table + DIMS).to(tl.int32)
+    counts = _entries(sizes, 0, DIMS + 1, tl.int32)
+    width = counts[DIMS]
     rest = tl.program_id(0)
     tiles = ()
     for k in tl.static_range(DIMS - 2 - OUTER):
@@ -191,7 +212,13 @@ def _all_but(valid, BUT: tl.constexpr):
 @triton.jit
 def _is_infinite(x):
     """Whether x is infinite or not a number."""
-    return ~(tl.abs(x) < float("inf"))
+    return x - x != 0
+
+
+@triton.jit
+def _is(a, b, like):
+    """Whether two numbers are equal, everywhere: the interpreter cannot spread what a comparison gives."""
+    return tl.zeros_like(like) + a == b
 
 
 @triton.jit
@@ -223,62 +250,74 @@ def _whole(a):
     return total
 
 
+@triton.jit
+def _quotient(a, b):
+    """a / b, rounded once; `/` does so in double precision only."""
+    b = tl.zeros_like(a) + b
+    if a.dtype == tl.float32:
+        found = tl.div_rn(a, b)
+    else:
+        found = a / b
+    return found
+
+
 # What an output is
 
 
 @triton.jit
 def _output(
-    inputs, table, numbers, grid,
-    TERMS: tl.constexpr, SCALE: tl.constexpr, DIMS: tl.constexpr, TILE: tl.constexpr,
-    COMPUTE: tl.constexpr, INDEX: tl.constexpr, CONTIGUOUS: tl.constexpr, VECTOR: tl.constexpr,
+    inputs, sizes, places, numbers, grid,
+    TERMS: tl.constexpr, OUTPUT: tl.constexpr, SCALE: tl.constexpr, DIMS: tl.constexpr,
+    TILE: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, CONTIGUOUS: tl.constexpr,
+    VECTOR: tl.constexpr,
 ):  # fmt: skip
     """The sum of an output's terms."""
+    OWN: tl.constexpr = _at(TERMS, OUTPUT)
     total = _term(
-        inputs, table, numbers, grid,
-        TERMS[0], SCALE, DIMS, TILE, COMPUTE, INDEX, CONTIGUOUS, VECTOR,
+        inputs, sizes, places, numbers, grid,
+        OWN, 0, SCALE, DIMS, TILE, COMPUTE, INDEX, CONTIGUOUS, VECTOR,
     )  # fmt: skip
-    for k in tl.static_range(1, len(TERMS)):
+    for k in tl.static_range(1, _count(OWN)):
         total = total + _term(
-            inputs, table, numbers, grid,
-            TERMS[k], SCALE, DIMS, TILE, COMPUTE, INDEX, CONTIGUOUS, VECTOR,
+            inputs, sizes, places, numbers, grid,
+            OWN, k, SCALE, DIMS, TILE, COMPUTE, INDEX, CONTIGUOUS, VECTOR,
         )  # fmt: skip
     return total
 
 
 @triton.jit
 def _term(
-    inputs, table, numbers, grid,
-    TERM: tl.constexpr, SCALE: tl.constexpr, DIMS: tl.constexpr, TILE: tl.constexpr,
-    COMPUTE: tl.constexpr, INDEX: tl.constexpr, CONTIGUOUS: tl.constexpr, VECTOR: tl.constexpr,
+    inputs, sizes, places, numbers, grid,
+    TERMS: tl.constexpr, K: tl.constexpr, SCALE: tl.constexpr, DIMS: tl.constexpr,
+    TILE: tl.constexpr, COMPUTE: tl.constexpr, INDEX: tl.constexpr, CONTIGUOUS: tl.constexpr,
+    VECTOR: tl.constexpr,
 ):  # fmt: skip
     """A stencil's interior row everywhere, and then the rows of its edges where they are."""
-    INPUT: tl.constexpr = TERM[0]
-    DIM: tl.constexpr = TERM[1]
-    AT: tl.constexpr = TERM[7]
+    TERM: tl.constexpr = _at(TERMS, K)
+    INPUT: tl.constexpr = _at(TERM, 0)
+    DIM: tl.constexpr = _at(TERM, 1)
+    AT: tl.constexpr = _at(TERM, 8)
     shape, starts, index, valid = grid
-    strides = _strides(table, 1 + 2 * DIMS + INPUT * DIMS, DIMS, VECTOR)
+    strides = _strides(sizes, 1 + 2 * DIMS + INPUT * DIMS, DIMS, VECTOR)
     first = inputs[INPUT] + _origin(starts, strides, DIMS, CONTIGUOUS, DIMS)
     offset = _offset(index, strides, DIMS, INDEX, CONTIGUOUS, DIMS)
     stride = strides[DIM]
     if CONTIGUOUS and DIM == DIMS - 1:
         stride = tl.full((), 1, tl.int64)
-    weights = numbers + tl.load(table + AT + 4)
-    if TERM[3]:
+    told = _entries(sizes, AT, 6, tl.int64)
+    weights = numbers + told[4]
+    if _at(TERM, 3):
         total = _varying(
-            first, offset, stride, weights, grid,
-            TERM[2], TERM[4], TERM[5], DIM, SCALE, DIMS, TILE, COMPUTE,
+            first, offset, stride, weights, grid, TERM, SCALE, DIMS, TILE, COMPUTE,
         )  # fmt: skip
     else:
         total = _constant(
-            first, offset, stride, weights, grid,
-            TERM[2], TERM[4], TERM[6], DIM, SCALE, DIMS, TILE, COMPUTE,
+            first, offset, stride, weights, grid, TERM, SCALE, DIMS, TILE, COMPUTE,
         )  # fmt: skip
     # The edges: a row for each sample, wherever this tile has such samples.
-    lower = tl.load(table + AT).to(INDEX)
-    upper = tl.load(table + AT + 1).to(INDEX)
-    steps = tl.load(table + AT + 2).to(tl.int32)
-    places = table + tl.load(table + AT + 3)
-    values = numbers + tl.load(table + AT + 5)
+    lower = told[0].to(INDEX)
+    upper = told[1].to(INDEX)
+    steps = told[2].to(tl.int32)
     top = shape[DIM] - upper
     begin = starts[DIM]
     if DIM < DIMS - 3:
@@ -291,52 +330,73 @@ def _term(
     line = inputs[INPUT] + _origin(starts, strides, DIMS, CONTIGUOUS, DIM)
     across = _offset(index, strides, DIMS, INDEX, CONTIGUOUS, DIM)
     mask = _all_but(valid, DIM - DIMS + 3)
+    if DIM < DIMS - 1:
+        # As large as the tile, not a slice of it, so that both have one layout.
+        across = tl.broadcast_to(across, TILE)
     for k in range(count):
         sample = tl.where(k < low, begin + k, high + (k - low))
         row = tl.where(sample < lower, sample, sample - top + lower)
-        found = _edge(
-            line, across, mask, stride,
-            places + row * (2 + 2 * steps), values + row * (2 + 3 * steps), SCALE, COMPUTE,
-        )  # fmt: skip
-        if DIM < DIMS - 3:
-            total = tl.broadcast_to(found, TILE)
+        where = _is_there(index, sample - begin, DIM - DIMS + 3)
+        if DIM < DIMS - 1:
+            reads = mask & where
         else:
-            total = tl.where(index[DIM - DIMS + 3] + begin == sample, found, total)
+            reads = mask
+        found = _edge(
+            line, across, reads, stride,
+            places + told[3] + row * (2 + 2 * steps), numbers + told[5] + row * (2 + 3 * steps),
+            _at(TERM, 7), SCALE, COMPUTE,
+        )  # fmt: skip
+        total = tl.where(where, found, total)
     return total
+
+
+@triton.jit
+def _is_there(index, place, DIM: tl.constexpr):
+    """Where a tile's samples have this index along a dim; everywhere, if the tile has one index there."""
+    if DIM < 0:
+        found = index[0] >= 0
+    else:
+        found = index[DIM] == place
+    return found
 
 
 @triton.jit
 def _constant(
     first, offset, stride, weights, grid,
-    STEPS: tl.constexpr, PLAIN: tl.constexpr, DIVIDES: tl.constexpr, DIM: tl.constexpr,
-    SCALE: tl.constexpr, DIMS: tl.constexpr, TILE: tl.constexpr, COMPUTE: tl.constexpr,
+    TERM: tl.constexpr, SCALE: tl.constexpr, DIMS: tl.constexpr, TILE: tl.constexpr,
+    COMPUTE: tl.constexpr,
 ):  # fmt: skip
     """The interior's row where its weights are numbers: a sum over pairs of neighbours."""
+    DIM: tl.constexpr = _at(TERM, 1)
+    STEPS: tl.constexpr = _at(TERM, 2)
+    PLAIN: tl.constexpr = _at(TERM, 4)
+    DIVIDES: tl.constexpr = _at(TERM, 6)
     total = tl.zeros(TILE, COMPUTE)
-    for k in tl.static_range(len(STEPS)):
+    for k in tl.static_range(_count(STEPS)):
         weight = tl.load(weights + 1 + k)
-        ahead = _near(first, offset, stride, grid, STEPS[k][0], DIM, SCALE, DIMS, COMPUTE)
+        ahead = _near(first, offset, stride, grid, STEPS, k, 0, DIM, SCALE, DIMS, COMPUTE)
         if PLAIN:
             change = _whole(ahead)
         else:
-            behind = _near(first, offset, stride, grid, STEPS[k][1], DIM, SCALE, DIMS, COMPUTE)
+            behind = _near(first, offset, stride, grid, STEPS, k, 1, DIM, SCALE, DIMS, COMPUTE)
             change = _difference(ahead, behind)
         if k == 0:
             total = weight * change
         else:
             total = tl.fma(tl.broadcast_to(weight, TILE), change, total)
     if DIVIDES:
-        total = tl.div_rn(total, tl.broadcast_to(tl.load(weights), TILE))
+        total = _quotient(total, tl.load(weights))
     return total
 
 
 @triton.jit
 def _near(
     first, offset, stride, grid,
-    STEP: tl.constexpr, DIM: tl.constexpr, SCALE: tl.constexpr, DIMS: tl.constexpr,
-    COMPUTE: tl.constexpr,
+    STEPS: tl.constexpr, K: tl.constexpr, END: tl.constexpr, DIM: tl.constexpr,
+    SCALE: tl.constexpr, DIMS: tl.constexpr, COMPUTE: tl.constexpr,
 ):  # fmt: skip
-    """The samples so far along a dim."""
+    """The samples that a step leads to."""
+    STEP: tl.constexpr = _at(STEPS, K, END)
     raw = tl.load(first + STEP * stride + offset, mask=_inside(grid, STEP, DIM, DIMS), other=0)
     return _parts(raw, COMPUTE, SCALE)
 
@@ -344,26 +404,30 @@ def _near(
 @triton.jit
 def _varying(
     first, offset, stride, weights, grid,
-    STEPS: tl.constexpr, PLAIN: tl.constexpr, CAREFUL: tl.constexpr, DIM: tl.constexpr,
-    SCALE: tl.constexpr, DIMS: tl.constexpr, TILE: tl.constexpr, COMPUTE: tl.constexpr,
+    TERM: tl.constexpr, SCALE: tl.constexpr, DIMS: tl.constexpr, TILE: tl.constexpr,
+    COMPUTE: tl.constexpr,
 ):  # fmt: skip
     """The interior's row where every sample has weights of its own.
 
     Differences are from the sample itself. Where that has no weight, and is not finite, another takes its place.
     What has no weight has no part in the sum, if it is CAREFUL.
     """
+    DIM: tl.constexpr = _at(TERM, 1)
+    STEPS: tl.constexpr = _at(TERM, 2)
+    PLAIN: tl.constexpr = _at(TERM, 4)
+    CAREFUL: tl.constexpr = _at(TERM, 5)
     total = tl.zeros(TILE, COMPUTE)
     if not PLAIN:
-        here = _near(first, offset, stride, grid, 0, DIM, SCALE, DIMS, COMPUTE)
+        here = _near(first, offset, stride, grid, _HERE, 0, 0, DIM, SCALE, DIMS, COMPUTE)
         if CAREFUL:
-            weight = _weight(weights, grid, len(STEPS), DIM, DIMS)
+            weight = _weight(weights, grid, _count(STEPS), DIM, DIMS)
             unread = (weight == 0) & _is_infinite(here[0])
-            there = _near(first, offset, stride, grid, STEPS[0], DIM, SCALE, DIMS, COMPUTE)
+            there = _near(first, offset, stride, grid, STEPS, 0, 0, DIM, SCALE, DIMS, COMPUTE)
             if len(here) == 1:
                 here = (tl.where(unread, there[0], here[0]),)
-    for k in tl.static_range(len(STEPS)):
+    for k in tl.static_range(_count(STEPS)):
         weight = _weight(weights, grid, k, DIM, DIMS)
-        near = _near(first, offset, stride, grid, STEPS[k], DIM, SCALE, DIMS, COMPUTE)
+        near = _near(first, offset, stride, grid, STEPS, k, 0, DIM, SCALE, DIMS, COMPUTE)
         if PLAIN:
             change = _whole(near)
         else:
@@ -391,28 +455,35 @@ def _weight(weights, grid, k: tl.constexpr, DIM: tl.constexpr, DIMS: tl.constexp
 
 @triton.jit
 def _edge(
-    line, across, mask, stride, places, values, SCALE: tl.constexpr, COMPUTE: tl.constexpr
+    line, across, mask, stride, places, values,
+    UNSEEN: tl.constexpr, SCALE: tl.constexpr, COMPUTE: tl.constexpr,
 ):  # fmt: skip
-    """One sample of an edge, all along it: a sum over pairs of samples, or of numbers beyond the edge."""
+    """One sample of an edge, all along it: a sum over pairs of samples, or of numbers beyond the edge.
+
+    UNSEEN weights may be 0: then they have no part in it, as in `_varying`.
+    """
     count = tl.load(places).to(tl.int32)
-    other = tl.load(places + 1)
-    centre = tl.load(values + 1)
-    spare = _end(line, across, mask, stride, other, centre, SCALE, COMPUTE)
-    total = tl.zeros_like(spare[0])
+    total = tl.zeros_like(across).to(COMPUTE)
     for k in range(count):
         plus = tl.load(places + 2 + 2 * k)
+        minus = tl.load(places + 3 + 2 * k)
         weight = tl.load(values + 2 + 3 * k)
         value = tl.load(values + 3 + 3 * k)
         ahead = _end(line, across, mask, stride, plus, value, SCALE, COMPUTE)
-        minus = tl.load(places + 3 + 2 * k)
         value = tl.load(values + 4 + 3 * k)
         behind = _end(line, across, mask, stride, minus, value, SCALE, COMPUTE)
-        unread = (centre == 0) & _is_infinite(behind[0])
-        if len(behind) == 1:
-            behind = (tl.where(unread, spare[0], behind[0]),)
-        absent = (weight == 0) | (unread & (plus == other))
-        total += tl.where(absent, 0.0, weight * _difference(ahead, behind))
-    return tl.div_rn(total, tl.zeros_like(total) + tl.load(values))
+        if UNSEEN:
+            other = tl.load(places + 1)
+            centre = tl.load(values + 1)
+            unread = _is(centre, 0.0, total) & _is_infinite(behind[0])
+            if len(behind) == 1:
+                spare = _end(line, across, mask, stride, other, centre, SCALE, COMPUTE)
+                behind = (tl.where(unread, spare[0], behind[0]),)
+            absent = _is(weight, 0.0, total) | (unread & _is(plus - other, 0, across))
+            total += tl.where(absent, 0.0, weight * _difference(ahead, behind))
+        else:
+            total += weight * _difference(ahead, behind)
+    return _quotient(total, tl.load(values))
 
 
 @triton.jit
@@ -420,9 +491,10 @@ def _end(
     line, across, mask, stride, place, value, SCALE: tl.constexpr, COMPUTE: tl.constexpr
 ):  # fmt: skip
     """The samples at a place along a dim, or the value where that is negative."""
-    raw = tl.load(line + place * stride + across, mask=mask & (place >= 0), other=0)
+    exists = place + tl.zeros_like(across) >= 0
+    raw = tl.load(line + place * stride + across, mask=mask & exists, other=0)
     found = _parts(raw, COMPUTE, SCALE)
-    first = tl.where(place >= 0, found[0], value * SCALE)
+    first = tl.where(exists, found[0], value * SCALE)
     if len(found) > 1:
         found = (first, found[1])
     else:

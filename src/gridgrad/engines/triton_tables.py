@@ -1,22 +1,25 @@
-"""A plan laid out for the GPU kernel: what is compiled in, a table of integers, and one of numbers.
+"""A plan laid out for the GPU kernel: what is compiled in, sizes, and tables of places and of numbers.
 
-The table of integers, for D dims::
+The sizes, for D dims::
 
     tiles along each dim                 D
     tiles of a band                      1
     samples along each dim               D
     strides of each array, inputs first  D each
-    for each term                        6: rows of the lower edge, of the upper, steps of a row, where its rows
-                                         begin, where the interior's numbers begin, where those of its rows do
-    for each row of an edge              2 + 2 a step: steps, another place, and for each step two places
+    for each term                        6: rows of the lower edge, of the upper, steps of a row; where its rows
+                                         begin among the places, its interior among the numbers, its rows there
 
-A place is an index along the term's dim; one below zero stands for a number. The numbers::
+Strides, and the samples along the last dim, are in units of what is loaded at once, so that the compiler sees
+multiples of that; strides along the last dim are not. A place is an index along the term's dim; one below zero
+stands for a number. The places of a row of an edge, and the numbers::
+
+    a row of an edge                     2 + 2 a step: steps, another place, and for each step two places
 
     an interior of numbers               the divisor, a weight for each step
     an interior of arrays                for each step (and last for the sample itself) a weight for each sample
-    a row of an edge                     2 + 3 a step: the divisor, 1 (or the weight of the sample itself, at whose
-                                         place another is subtracted if that is 0), and for each step its weight
-                                         and the numbers that stand at its places
+    a row of an edge                     2 + 3 a step: the divisor, 1 (or the weight of the sample itself, instead
+                                         of which the other place is subtracted if that is 0), and for each step
+                                         its weight and the numbers that stand at its places
 """
 
 from collections.abc import Sequence
@@ -30,8 +33,6 @@ from gridgrad.engines.triton_walk import Walk
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
-_TERM = 6  # integers of a term
-
 
 class Kind(NamedTuple):
     """What is compiled into the kernel for one term."""
@@ -39,20 +40,22 @@ class Kind(NamedTuple):
     input: int
     dim: int
     # For each step the two offsets whose samples are subtracted; where every sample has weights of its own, the
-    # offset that is not the sample itself.
+    # one that is not the sample itself.
     steps: tuple[Any, ...]
     varies: bool
     plain: bool
     careful: bool
     divides: bool
-    at: int  # where the table of integers tells of the term
+    unseen: bool  # whether weights are on the device, where nobody has looked at them
+    at: int  # where the sizes tell of the term
 
 
 class Tables(NamedTuple):
     """A plan laid out. `later` are weights on the device, each with the index among the numbers where it goes."""
 
     kinds: tuple[tuple[Kind, ...], ...]  # of each output
-    integers: Any
+    sizes: tuple[int, ...]
+    places: Any
     numbers: Any
     later: tuple[tuple[int, Any], ...]
 
@@ -77,53 +80,51 @@ class _Numbers:
 
 def lay_out(plan: Plan, route: Walk, dtype: Any) -> Tables:
     """The tables of a plan for arrays that are walked so, computed in a dtype of NumPy's."""
-    dims = len(route.shape)
-    header = [*route.counts, route.width, *route.shape, *(s for each in route.strides for s in each)]
-    at = len(header)
-    columns: list[list[int]] = []
-    rows: list[int] = []
-    numbers = _Numbers()
+    unit = route.vector
+    sizes = [
+        *route.counts, route.width, *route.shape[:-1], route.shape[-1] // unit,
+        *(s for each in route.strides for s in (*(s // unit for s in each[:-1]), each[-1])),
+    ]  # fmt: skip
+    numbers, places = _Numbers(), []
     kinds: list[list[Kind]] = [[] for _ in range(plan.outputs)]
-    first_row = at + _TERM * len(plan.terms)
-    for k, term in enumerate(sorted(plan.terms, key=lambda term: (term.output, -term.dim))):
+    for term in sorted(plan.terms, key=lambda term: (term.output, -term.dim)):
         dim = route.place[term.dim]
         shared = sum(other.output == term.output for other in plan.terms) > 1
-        kind = Kind(term.input, dim, *_interior(term, shared), at + _TERM * k)
-        inner = numbers.size
         stencil = undivided(term.stencil) if shared else term.stencil
-        n = route.shape[dim]
+        kind = Kind(term.input, dim, *_interior(term, shared), len(sizes))
+        inner, n = numbers.size, route.shape[dim]
         _add_interior(numbers, stencil, kind, n)
         edges = numbers.size
-        own, steps = _edges(numbers, stencil, n)
-        columns.append(
-            [len(stencil.lower), len(stencil.upper), steps, first_row + len(rows), inner, edges]
-        )
-        rows += own
+        rows, steps = _edges(numbers, stencil, n)
+        sizes += [len(stencil.lower), len(stencil.upper), steps, len(places), inner, edges]
+        places += rows
         kinds[term.output].append(kind)
-    integers = np.array([*header, *(c for each in columns for c in each), *rows], np.int64)
-    assert len(header) == 1 + 2 * dims + dims * (plan.inputs + plan.outputs)
-    values = np.concatenate([*numbers.pieces, np.zeros(1)]).astype(dtype)
-    return Tables(tuple(map(tuple, kinds)), integers, values, tuple(numbers.later))
+    return Tables(
+        tuple(map(tuple, kinds)),
+        tuple(2 * size + 3 for size in sizes),  # as the kernel wants them
+        np.array([*places, 0], np.int64),
+        np.concatenate([*numbers.pieces, [0.0]]).astype(dtype),
+        tuple(numbers.later),
+    )
 
 
-def is_number(weight: Any) -> bool:
-    return isinstance(weight, (float, int))
+def _is_unseen(weight: Any) -> bool:
+    return not isinstance(weight, (float, int, np.ndarray))
 
 
-def _interior(term: Term, shared: bool) -> tuple[tuple[Any, ...], bool, bool, bool, bool]:
-    """Steps, and whether they vary, are plain, need care and a division."""
+def _interior(term: Term, shared: bool) -> tuple[Any, ...]:
+    """What `Kind` says of a term, but for where."""
     row = term.stencil.interior
-    if not is_number(row.weights[0]):
-        steps = tuple(k for k in row.offsets if k != 0 or row.plain)
-        careful = any(
-            not isinstance(weight, np.ndarray) or bool((weight == 0).any())
-            for weight in row.weights
-        )
-        return steps, True, row.plain, careful, False
+    rows = (*term.stencil.lower, row, *term.stencil.upper)
+    unseen = any(_is_unseen(weight) for each in rows for weight in each.weights)
+    if not isinstance(row.weights[0], (float, int)):
+        steps = tuple((k,) for k in row.offsets if k != 0 or row.plain)
+        careful = unseen or any(bool((weight == 0).any()) for weight in row.weights)
+        return steps, True, row.plain, careful, False, unseen
     pairs = row.differences()
     # Division by a power of two is multiplication by another.
     exact = shared or float(np.frexp(float(row.divisor))[0]) in (0.5, -0.5)
-    return tuple((a, b) for _, a, b in pairs), False, row.plain, False, not exact
+    return tuple((a, b) for _, a, b in pairs), False, row.plain, False, not exact, unseen
 
 
 def _add_interior(numbers: _Numbers, stencil: Stencil, kind: Kind, n: int) -> None:
@@ -137,7 +138,7 @@ def _add_interior(numbers: _Numbers, stencil: Stencil, kind: Kind, n: int) -> No
         return
     weight = dict(zip(row.offsets, row.weights, strict=True))
     low, high = len(stencil.lower), len(stencil.upper)
-    for offset in (*kind.steps, *(() if kind.plain else (0,))):
+    for (offset,) in (*kind.steps, *(() if kind.plain else ((0,),))):
         numbers.add([0.0] * low)
         numbers.add(weight[offset])
         numbers.add([0.0] * high)
@@ -186,8 +187,7 @@ def _edge(row: Row, i: int, n: int) -> _Edge:
             return _NOTHING
         return i + offset if row.sides is None else place(i + offset, n, row.sides)
 
-    known = all(is_number(w) or isinstance(w, np.ndarray) for w in row.weights)
-    if known:
+    if not any(map(_is_unseen, row.weights)):
         centre, other = [1.0], 0
         steps = [([w], end(a), end(b)) for w, a, b in as_numbers(row).differences()]
     else:

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from gridgrad.plan import Plan, Term
 
-# Samples of a tile. With 128 threads that is 16 a thread, enough to hide what a program begins with.
-_SAMPLES = 2048
+# Samples of a tile. With 128 threads that is 8 a thread, which still fit in the registers that leave room for others.
+_SAMPLES = 1024
 # Samples of a tile along the last dim, where there are dims before it: full lines of the cache, and no more.
 _LONGEST = 128
 # Samples that a 32-bit index can count, with room for what a tile and a stencil reach beyond the last.
