@@ -421,7 +421,7 @@ def _varying(
         here = _near(first, offset, stride, grid, _HERE, 0, 0, DIM, SCALE, DIMS, COMPUTE)
         if CAREFUL:
             weight = _weight(weights, grid, _count(STEPS), DIM, DIMS)
-            unread = (weight == 0) & _is_infinite(here[0])
+            unread = _is(weight, 0.0, total) & _is_infinite(here[0])
             there = _near(first, offset, stride, grid, STEPS, 0, 0, DIM, SCALE, DIMS, COMPUTE)
             if len(here) == 1:
                 here = (tl.where(unread, there[0], here[0]),)
@@ -433,7 +433,7 @@ def _varying(
         else:
             change = _difference(near, here)
         if CAREFUL:
-            absent = tl.broadcast_to(weight == 0, TILE)
+            absent = _is(weight, 0.0, total)
             if k == 0 and not PLAIN:
                 absent = absent | unread
             change = tl.where(absent, 0.0, change)
