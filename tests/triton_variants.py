@@ -1,16 +1,18 @@
 """Compiles what the GPU engine runs, for a GPU that need not be there, and prints what came of it as JSON.
 
-Run as a program of its own, since the interpreter and the compiler do not share a process.
+A program of its own, since Triton's interpreter and its compiler do not share a process.
 """
 
 import json
 import os
 import re
+import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from pathlib import Path
 from typing import Any
 
-os.environ.pop("TRITON_INTERPRET", None)
+os.environ["TRITON_INTERPRET"] = "0"
 
 import numpy as np
 import torch
@@ -18,54 +20,109 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-import gridgrad
 from gridgrad.calls import Call
 from gridgrad.engines import triton as engine
 from gridgrad.engines.triton_kernels import run_tile
-from gridgrad.plan import Plan, gradient_plan
+from gridgrad.plan import Plan, Term, gradient_plan
 
 TYPES = {
     torch.float16: "*fp16",
     torch.bfloat16: "*bf16",
     torch.float32: "*fp32",
     torch.float64: "*fp64",
-    torch.int8: "*i8",
     torch.int64: "*i64",
-    torch.uint8: "*u8",
 }
 
 
-def plan_of(shape: tuple[int, ...], dim: Any = None, **how: Any) -> Plan:
+def plan_of(shape: tuple[int, ...], dim: Any = None, order: int = 1, **how: Any) -> Plan:
     call = Call((torch.empty(shape, device="meta"),), ("input",), dim=dim, **how)
-    return gradient_plan({each.dim: call.stencil(k) for k, each in enumerate(call.axes)})
+    return gradient_plan({each.dim: call.stencil(k, order) for k, each in enumerate(call.axes)})
 
 
-def compiled(plan: Plan, arrays: list[Any], dtype: torch.dtype, arch: int) -> Any:
-    launch = engine.launch_of(plan, arrays, dtype)
+def arrays_of(plan: Plan, shape: tuple[int, ...], read: Any, written: Any = None) -> list[Any]:
+    """Contiguous arrays, of which there is nothing but their form."""
+    dtypes = [read] * plan.inputs + [written or read] * plan.outputs
+    return [torch.empty(shape, dtype=dtype, device="meta") for dtype in dtypes]
+
+
+def variant(plan: Plan, arrays: list[Any], compute: Any) -> dict[str, Any]:
+    """What a kernel is compiled for: the types of its arguments, and constants."""
+    route, tables = engine.laid_out(plan, arrays, compute)
     kinds = [TYPES[x.dtype] for x in arrays]
-    signature = {
+    return {
         "inputs": tuple(kinds[: plan.inputs]),
         "outputs": tuple(kinds[plan.inputs :]),
-        "sizes": tuple("i64" if size >= 2**31 else "i32" for size in launch.sizes),
+        "sizes": tuple("i64" if size >= 2**31 else "i32" for size in tables.sizes),
         "places": "*i64",
-        "numbers": TYPES[dtype],
-        **dict.fromkeys(launch.constants, "constexpr"),
+        "numbers": TYPES[compute],
+        **engine.constants(plan, route, tables, arrays, compute),
     }
-    places = [(0, k) for k in range(plan.inputs)] + [(1, k) for k in range(plan.outputs)]
+
+
+def compile_for(given: dict[str, Any], arch: int, **options: Any) -> Any:
+    constants = {name: each for name, each in given.items() if name.isupper()}
+    signature = {**given, **dict.fromkeys(constants, "constexpr")}
+    places = [(k, i) for k in range(2) for i in range(len(given[("inputs", "outputs")[k]]))]
     attrs = {place: [["tt.divisibility", 16]] for place in (*places, (3,), (4,))}
-    source = ASTSource(run_tile, signature, launch.constants, attrs)
-    return triton.compile(source, target=GPUTarget("cuda", arch, 32), options={"num_warps": engine._WARPS})
+    return triton.compile(
+        ASTSource(run_tile, signature, constants, attrs),
+        target=GPUTarget("cuda", arch, 32),
+        options={"num_warps": engine.WARPS, **options},
+    )
 
 
-def told(name: str, plan: Plan, arrays: list[Any], dtype: torch.dtype, arch: int) -> dict[str, Any]:
-    kernel = compiled(plan, arrays, dtype, arch)
+def told(kernel: Any) -> dict[str, Any]:
+    """Vector loads and stores, registers, and bytes of the stack, where registers spill."""
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(kernel.asm["cubin"])
+        file.flush()
+        words = subprocess.run(
+            [tool, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True
+        ).stdout
     ptx = kernel.asm["ptx"]
     return {
-        "name": name,
-        "loads": sorted(set(re.findall(r"ld\.global\S*", ptx))),
-        "stores": sorted(set(re.findall(r"st\.global\S*", ptx))),
-        "lines": len(ptx.splitlines()),
+        "loads": sorted(set(re.findall(r"ld\.global\.(\S+)", ptx))),
+        "stores": sorted(set(re.findall(r"st\.global\.(\S+)", ptx))),
         "shared": kernel.metadata.shared,
-        "hash": kernel.hash,
-        "cubin": kernel.asm["cubin"].hex() if "--cubin" in sys.argv else len(kernel.asm["cubin"]),
+        **{name: int(n) for name, n in re.findall(r"(REG|STACK|LOCAL):(\d+)", words)},
     }
+
+
+def laplacian(shape: tuple[int, ...]) -> Plan:
+    """One output of three terms, along the last three dims."""
+    first = len(shape) - 3
+    terms = [
+        plan_of(shape, dim=first + k, order=2, accuracy=4, spacing=1 + k).terms[0] for k in range(3)
+    ]
+    return Plan(1, 1, tuple(Term(0, 0, term.dim, term.stencil) for term in terms))
+
+
+def cases() -> dict[str, tuple[Plan, list[Any], Any]]:
+    """Kernels that between them use all there is in the module."""
+    cube, image, line = (512, 512, 512), (3, 1000, 1000), (4096,)
+    x = np.cumsum(np.arange(1000) % 3 + 1.0)
+    uneven = plan_of(image, dim=(1, 2), spacing=(x, x))
+    unseen = plan_of(line, spacing=torch.empty(4096, device="meta", dtype=torch.float64))
+    single = torch.float32
+    forms = {
+        "cube": (plan_of(cube), cube, (single,), single),
+        "uneven": (uneven, image, (torch.bfloat16,), single),
+        "transposed": (uneven.adjoint(image), image, (torch.float16,), single),
+        "laplacian": (laplacian((2, *cube)), (2, *cube), (torch.float64,), torch.float64),
+        "integers": (plan_of(line, accuracy=8), line, (torch.int64, single), torch.float64),
+        "unseen": (unseen, line, (single,), single),
+    }
+    return {
+        name: (plan, arrays_of(plan, shape, *dtypes), compute)
+        for name, (plan, shape, dtypes, compute) in forms.items()
+    }
+
+
+def main() -> None:
+    found = {name: told(compile_for(variant(*case), 90)) for name, case in cases().items()}
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -65,6 +65,8 @@ class Torch(Standard):
     def values(self, x: Any) -> Any:
         if _is_hidden(x):
             return None
+        if x.device.type == _GPU:
+            return None  # nothing waits for a GPU
         if _is_transforming():
             return _inside_transform(x)
         x = x.detach().cpu().resolve_conj().resolve_neg()
@@ -150,7 +152,7 @@ class Torch(Standard):
                 self.run, inputs, plan, inputs, results, computes, out
             )
             return found
-        if any(map(_is_followed, inputs)) and is_runnable(plan):
+        if any(map(_is_followed, inputs)) and _is_known(plan):
             found = follow(Followed, Work(self.run, plan, results, computes), inputs)
             if out is None:
                 return found
@@ -243,7 +245,7 @@ def _on_gpu(
     plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
 ) -> tuple[Any, ...]:
     """What the GPU engine makes of tensors on one GPU; () if it cannot."""
-    if not all(_is_memory(x, _GPU) for x in (*inputs, *(out or ()))):
+    if not all(_is_memory(x, _GPU) for x in (*inputs, *(out or ()))) or not _is_known(plan):
         return ()
     from gridgrad.engines import triton  # it imports Triton when it is first needed
 
@@ -267,6 +269,24 @@ _NUMPY = {
     torch.float16: np.dtype(np.float16),
     torch.bfloat16: BFLOAT16,
 }
+
+
+def _is_known(plan: Plan) -> bool:
+    """Whether all weights are real numbers, on a GPU perhaps, which nobody differentiates, batches or traces."""
+    if is_runnable(plan):
+        return True
+    weights = [
+        weight
+        for term in plan.terms
+        for row in (*term.stencil.lower, term.stencil.interior, *term.stencil.upper)
+        for weight in row.weights
+        if isinstance(weight, torch.Tensor)
+    ]
+    if not weights or not all(_is_memory(weight, _GPU) for weight in weights):
+        return False
+    from gridgrad.engines import triton
+
+    return triton.is_runnable(plan)
 
 
 def _is_transforming() -> bool:

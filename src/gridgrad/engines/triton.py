@@ -31,7 +31,7 @@ _SAMPLES = {
 }  # fmt: skip
 # Numbers of a table that is kept.
 _LONGEST = 1 << 18
-_WARPS = 4
+WARPS = 4
 
 
 def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> bool:
@@ -138,10 +138,7 @@ def launch_of(plan: Plan, arrays: Sequence[Any], dtype: Any) -> "Launch":
     key = (plan.inputs, plan.outputs, terms, arrays[0].shape, forms, dtype, arrays[0].device)
     found = _launches.get(key)
     if found is None:
-        sizes = [x.element_size() for x in arrays]
-        cached = triton_device.cache_bytes(arrays[0].device)
-        route = walk(plan, arrays[0].shape, [x.stride() for x in arrays], sizes, cached)
-        tables = lay_out(plan, route, _REAL[dtype])
+        route, tables = laid_out(plan, arrays, dtype)
         # The stencils are kept too, so that their identities stay theirs.
         found = (Launch(plan, route, tables, arrays, dtype), plan)
         if tables.numbers.size <= _LONGEST and not tables.later:
@@ -151,44 +148,60 @@ def launch_of(plan: Plan, arrays: Sequence[Any], dtype: Any) -> "Launch":
     return found[0]
 
 
+def laid_out(plan: Plan, arrays: Sequence[Any], dtype: Any) -> tuple[Walk, Tables]:
+    """How such arrays are walked, and what the kernel is told of the plan."""
+    cached = triton_device.cache_bytes(arrays[0].device)
+    sizes = [x.element_size() for x in arrays]
+    strides = [x.stride() for x in arrays]
+    route = walk(plan, arrays[0].shape, strides, sizes, dtype.itemsize, cached)
+    return route, lay_out(plan, route, _REAL[dtype])
+
+
+def constants(
+    plan: Plan, route: Walk, tables: Tables, arrays: Sequence[Any], dtype: Any
+) -> dict[str, Any]:
+    """What is compiled into the kernel."""
+    from gridgrad.engines.triton_kernels import DTYPES
+
+    return {
+        "TERMS": tuple(tuple(map(tuple, each)) for each in tables.kinds),
+        "DIMS": len(route.shape),
+        "OUTER": route.outer,
+        "TILE": route.tile,
+        "COMPUTE": DTYPES[dtype],
+        "INDEX": DTYPES[torch.int64 if route.wide else torch.int32],
+        "CONTIGUOUS": route.contiguous,
+        "VECTOR": route.vector,
+        "RESCUES": any(_may_overflow(x.dtype, dtype) for x in arrays[: plan.inputs]),
+    }
+
+
 class Launch:
     """A plan laid out for tensors of one shape, with their strides and dtypes, on one device."""
 
     def __init__(
         self, plan: Plan, route: Walk, tables: Tables, arrays: Sequence[Any], dtype: Any
     ) -> None:
-        from gridgrad.engines.triton_kernels import DTYPES, run_tile
+        from gridgrad.engines.triton_kernels import run_tile
 
         device = arrays[0].device
-        self._kernel = run_tile
-        self.grid = (math.prod(route.counts),)
-        self.sizes = tables.sizes
-        self.places = triton_device.upload(tables.places, device)
-        self.numbers = triton_device.upload(tables.numbers, device)
+        self._inputs, self._sizes = plan.inputs, tables.sizes
+        self._places = triton_device.upload(tables.places, device)
+        self._numbers = triton_device.upload(tables.numbers, device)
         if tables.later:
-            self.numbers = triton_device.fill(self.numbers, tables.later, dtype)
-        self.inputs = plan.inputs
-        self.constants = {
-            "TERMS": tuple(tuple(map(tuple, each)) for each in tables.kinds),
-            "DIMS": len(route.shape),
-            "OUTER": route.outer,
-            "TILE": route.tile,
-            "COMPUTE": DTYPES[dtype],
-            "INDEX": DTYPES[torch.int64 if route.wide else torch.int32],
-            "CONTIGUOUS": route.contiguous,
-            "VECTOR": route.vector,
-            "RESCUES": any(_may_overflow(x.dtype, dtype) for x in arrays[: plan.inputs]),
-        }
+            self._numbers = triton_device.fill(self._numbers, tables.later, dtype)
+        self._constants = constants(plan, route, tables, arrays, dtype)
+        self._kernel = run_tile[(math.prod(route.counts),)]
 
     def __call__(self, arrays: Sequence[Any]) -> None:
-        self._kernel[self.grid](
-            tuple(arrays[: self.inputs]),
-            tuple(arrays[self.inputs :]),
-            self.sizes,
-            triton_device.use(self.places),
-            triton_device.use(self.numbers),
-            **self.constants,
-            num_warps=_WARPS,
+        self._kernel(
+            tuple(arrays[: self._inputs]),
+            tuple(arrays[self._inputs :]),
+            self._sizes,
+            triton_device.use(self._places),
+            triton_device.use(self._numbers),
+            **self._constants,
+            num_warps=WARPS,
         )
 
 

@@ -30,7 +30,7 @@ import numpy as np
 from gridgrad.boundary import Fixed, place
 from gridgrad.engines.tables import as_numbers, undivided
 from gridgrad.engines.triton_walk import Walk
-from gridgrad.plan import Plan, Term
+from gridgrad.plan import Plan
 from gridgrad.stencil import Row, Stencil
 
 
@@ -91,7 +91,7 @@ def lay_out(plan: Plan, route: Walk, dtype: Any) -> Tables:
         dim = route.place[term.dim]
         shared = sum(other.output == term.output for other in plan.terms) > 1
         stencil = undivided(term.stencil) if shared else term.stencil
-        kind = Kind(term.input, dim, *_interior(term, shared), len(sizes))
+        kind = Kind(term.input, dim, *_interior(stencil), len(sizes))
         inner, n = numbers.size, route.shape[dim]
         _add_interior(numbers, stencil, kind, n)
         edges = numbers.size
@@ -112,10 +112,10 @@ def _is_unseen(weight: Any) -> bool:
     return not isinstance(weight, (float, int, np.ndarray))
 
 
-def _interior(term: Term, shared: bool) -> tuple[Any, ...]:
+def _interior(stencil: Stencil) -> tuple[Any, ...]:
     """What `Kind` says of a term, but for where."""
-    row = term.stencil.interior
-    rows = (*term.stencil.lower, row, *term.stencil.upper)
+    row = stencil.interior
+    rows = (*stencil.lower, row, *stencil.upper)
     unseen = any(_is_unseen(weight) for each in rows for weight in each.weights)
     if not isinstance(row.weights[0], (float, int)):
         steps = tuple((k,) for k in row.offsets if k != 0 or row.plain)
@@ -123,7 +123,7 @@ def _interior(term: Term, shared: bool) -> tuple[Any, ...]:
         return steps, True, row.plain, careful, False, unseen
     pairs = row.differences()
     # Division by a power of two is multiplication by another.
-    exact = shared or float(np.frexp(float(row.divisor))[0]) in (0.5, -0.5)
+    exact = float(np.frexp(float(row.divisor))[0]) in (0.5, -0.5)
     return tuple((a, b) for _, a, b in pairs), False, row.plain, False, not exact, unseen
 
 

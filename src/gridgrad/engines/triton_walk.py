@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from gridgrad.plan import Plan, Term
 
-# Samples of a tile. With 128 threads that is 8 a thread, which still fit in the registers that leave room for others.
+# Samples of a tile that are computed in single precision, and half as many in double: with 128 threads 8 a thread
+# and 4, as many as fit into registers beside others.
 _SAMPLES = 1024
 # Samples of a tile along the last dim, where there are dims before it: full lines of the cache, and no more.
 _LONGEST = 128
@@ -43,9 +44,13 @@ def walk(
     shape: Sequence[int],
     strides: Sequence[Sequence[int]],
     sizes: Sequence[int],
+    compute: int,
     cache: int,
 ) -> Walk:
-    """The walk of a plan's arrays, inputs first, whose samples take so many bytes; `cache` is that of the GPU."""
+    """The walk of a plan's arrays, inputs first, whose samples take so many bytes.
+
+    They are computed in a dtype of `compute` bytes on a GPU whose second-level cache holds `cache` bytes.
+    """
     active = {term.dim for term in plan.terms}
     groups = _join(shape, strides, active)
     place = [-1] * len(shape)
@@ -56,7 +61,7 @@ def walk(
     joined = (1,) * lead + tuple(math.prod(shape[dim] for dim in group) for group in groups)
     moves = tuple((0,) * lead + tuple(each[group[-1]] for group in groups) for each in strides)
     terms = tuple(term._replace(dim=place[term.dim]) for term in plan.terms)
-    tile = _tile(joined, terms)
+    tile = _tile(joined, terms, _SAMPLES * 4 // compute)
     outer, width = _order(joined, terms, tile, plan, sizes, cache)
     contiguous = all(each[-1] == 1 or joined[-1] == 1 for each in moves)
     vector = 16 // max(sizes)
@@ -90,13 +95,15 @@ def _join(
     return groups
 
 
-def _tile(shape: tuple[int, ...], terms: Sequence[Term]) -> tuple[int, int, int]:
+def _tile(
+    shape: tuple[int, ...], terms: Sequence[Term], samples: int
+) -> tuple[int, int, int]:
     """As cubic as a tile can be that reads full lines: neighbours are then read from the first-level cache."""
     active = {term.dim - len(shape) for term in terms}
     tile = [1, 1, min(_power(shape[-1]), _LONGEST)]
     while tile[2] > 32 and _waste(shape[-1], tile[2]) > 1.125 * _waste(shape[-1], tile[2] // 2):
         tile[2] //= 2
-    room = min(_SAMPLES, math.prod(map(_power, shape[-3:])))
+    room = min(samples, math.prod(map(_power, shape[-3:])))
     while math.prod(tile) < room:
         open_dims = [k for k in (0, 1) if tile[k] < shape[k - 3]]
         if open_dims:
