@@ -12,6 +12,7 @@ os.environ.setdefault("TRITON_INTERPRET", "1")
 import numpy as np
 import torch
 
+from gridgrad.arrays import shortcut
 from gridgrad.arrays import torch as library
 from gridgrad.engines import triton as engine
 from gridgrad.engines import triton_walk
@@ -64,14 +65,16 @@ def interpreting(samples: int = 1024, longest: int = 128) -> Iterator[None]:
         yield
 
 
-def on_memory() -> Any:
-    """Send CPU tensors the way that CUDA tensors go."""
-    return mock.patch.object(library, "_GPU", "cpu")
+def on_memory(jobs: bool = False) -> Any:
+    """Send CPU tensors the way that CUDA tensors go, by jobs for calls that are repeated or without."""
+
+    def is_plain(x: Any) -> Any:
+        return jobs and shortcut.is_plain(x) and x.device
+
+    return mock.patch.multiple(library, _GPU="cpu", is_plain=is_plain)
 
 
-def run(
-    plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]
-) -> None:
+def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> None:
     """The GPU engine on tensors in memory; nothing else may run the plan."""
     assert engine.run(plan, inputs, outputs, computes), engine.reason_not(
         plan, inputs, outputs, computes

@@ -1,6 +1,7 @@
 """PyTorch's tensors on the GPU engine, under Triton's interpreter: whole calls, backwards, coordinates on the device."""
 
 import logging
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,10 +9,17 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 import gridgrad
+from gridgrad.arrays import torch as library
 from gridgrad.engines import triton as engine
 
 from .grids import jittered
 from .interpreting import interpreting, on_memory
+
+
+# PyTorch's own, in forward mode.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:.torch\.jit\.script. is deprecated:DeprecationWarning"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -34,10 +42,7 @@ def samples(*shape: int, dtype=torch.float64, seed: int = 0) -> torch.Tensor:
 
 def expected(call, *tensors):
     """The same on the CPU's own engines."""
-    from gridgrad.arrays import torch as library
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(library, "_GPU", "cuda")
+    with mock.patch.object(library, "_GPU", "cuda"):
         return call(*tensors)
 
 
@@ -62,7 +67,9 @@ def test_any_strides(layout, ran):
     x = LAYOUTS[layout](samples(3, 4, 6))
     found = gridgrad.gradient(x, dim=(1, 2), spacing=(0.5, jittered(6)))
     assert ran() == ["triton"]
-    agree(found, expected(lambda x: gridgrad.gradient(x, dim=(1, 2), spacing=(0.5, jittered(6))), x))
+    agree(
+        found, expected(lambda x: gridgrad.gradient(x, dim=(1, 2), spacing=(0.5, jittered(6))), x)
+    )
 
 
 BOUNDARIES = {
@@ -159,7 +166,7 @@ def test_transforms(ran):
 @pytest.mark.parametrize(
     ("why", "call"),
     [
-        ("real samples become complex", lambda f: gridgrad.gradient(f, spacing=2j, dim=0)),
+        ("weights are complex", lambda f: gridgrad.gradient(f, spacing=2j, dim=0)),
         ("conjugated", lambda f: gridgrad.gradient(torch.complex(f, f).conj(), dim=0)),
         ("beyond the edge", lambda f: gridgrad.derivative(torch.complex(f, f), boundary=1.0)),
     ],
@@ -197,3 +204,20 @@ def test_a_kernel_that_cannot_be_compiled_is_not_tried_again(ran, monkeypatch):
     assert "the reference engine takes over" in first
     assert second == third
     assert "Triton failed" in second
+
+
+def test_jobs(ran):
+    """The second call of a kind is a launch and no more; it goes backwards as the first does."""
+    f = samples(4, 5).requires_grad_()
+    with on_memory(jobs=True):
+        first = gridgrad.gradient(f.detach(), spacing=0.3)
+        second = gridgrad.gradient(f.detach(), spacing=0.3)
+        followed = gridgrad.gradient(f, spacing=0.3)
+    assert ran() == ["triton"] * 2  # a job does not say so again
+    agree(second, first, 0)
+    agree([x.detach() for x in followed], first, 0)
+    (back,) = torch.autograd.grad(followed[0], f, torch.ones_like(f))
+    (wanted,) = torch.autograd.grad(
+        expected(lambda f: gridgrad.gradient(f, spacing=0.3), f)[0], f, torch.ones_like(f)
+    )
+    agree([back], [wanted])

@@ -175,7 +175,7 @@ def gradient(
     """
     x: Any = input
     library = library_of(x)
-    key = None
+    key: Any = None
     if (
         out is None
         and axis is None
@@ -186,11 +186,13 @@ def gradient(
         and boundary == "one-sided"
         and period is None
         and side == "center"
-        and library.is_plain(x)
+        and (plain := library.is_plain(x))
     ):
         if type(by_value) is list:
             by_value = tuple(by_value)
         key = (x.dtype, x.shape, by_value, dim, edge_order)
+        if plain is not True:
+            key = (*key, plain)
         job = _jobs.get(key)
         if job is not None:
             found: tuple[A, ...] = job(x)

@@ -1,6 +1,6 @@
 """The short way of small tensors: a plan laid out once, forwards and backwards, and called by addresses.
 
-Nothing is asked twice of a tensor, and PyTorch remembers as little as it can of a call.
+On a GPU it is that of all sizes. Nothing is asked twice of a tensor, and PyTorch remembers as little as it can of a call.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,12 +20,11 @@ _KINDS = (torch.Tensor, torch.nn.Parameter)
 _DTYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 
-def is_plain(x: Any) -> bool:
-    """Whether x is memory that the CPU engine may take as it is, if its dtype and size are right."""
+def is_plain(x: Any) -> Any:
+    """Whether x is memory that an engine may take as it is: True on a CPU, its device on a GPU."""
     # Asked at every call, so each question is the cheapest that does.
     return (
         type(x) in _KINDS
-        and x.is_cpu
         and x.layout is torch.strided
         and x.is_contiguous()
         and not x.is_neg()
@@ -34,6 +33,7 @@ def is_plain(x: Any) -> bool:
         and not torch._C._functorch.is_legacy_batchedtensor(x)
         and torch._C._len_torch_dispatch_stack() == 0
         and get_eval_frame_callback() is None  # the compiler, which has given up on a caller
+        and (x.is_cpu or (x.is_cuda and x.device))
     )
 
 
@@ -64,7 +64,7 @@ class Shortcut:
     def backward(self, grads: Sequence[Any]) -> Any:
         """The gradient of x, or None where no gradient comes in."""
         if not all(
-            grad is not None and is_plain(grad) and not grad.requires_grad for grad in grads
+            grad is not None and is_plain(grad) is True and not grad.requires_grad for grad in grads
         ):
             return self._work.gradients(self._shape[1:], (self._work.results[0],), (True,), grads)[
                 0
@@ -100,6 +100,20 @@ class _Followed(torch.autograd.Function):
 _follow = super(torch.autograd.Function, _Followed).apply
 
 
+class OnGpu:
+    """The same on a GPU, where the engine has laid the plan out: a call is its outputs' memory and a launch."""
+
+    def __init__(self, launch: Callable[[Sequence[Any]], bool], work: Work) -> None:
+        self._launch, self._work = launch, work
+
+    def __call__(self, x: Any) -> tuple[Any, ...]:
+        if not (x.requires_grad and torch.is_grad_enabled()):
+            found = tuple(torch.empty_like(x, dtype=dtype) for dtype in self._work.results)
+            if self._launch((x, *found)):
+                return found
+        return self._work(x)
+
+
 def shortcut(plan: Plan, x: Any, work: Work) -> Shortcut | None:
     """The short way for all plain tensors of this dtype and shape, if there is one."""
     job = _job(plan, x, work.computes)
@@ -121,7 +135,7 @@ def run_order(
 ) -> list[Any] | None:
     """What an order of a compiled program gives, by the short way if there is one."""
     x = inputs[0]
-    if not all(is_plain(each) and each.dtype == x.dtype for each in inputs):
+    if not all(is_plain(each) is True and each.dtype == x.dtype for each in inputs):
         return None
     key = text, x.shape, x.dtype
     if key not in _orders:

@@ -140,8 +140,11 @@ class Standard:
         """Whether an engine other than the reference runs this plan on arrays of these dtypes."""
         return False
 
-    def is_plain(self, x: Any) -> bool:
-        """Whether x is memory that the CPU engine may take as it is, if its dtype and size are right."""
+    def is_plain(self, x: Any) -> Any:
+        """Whether x is memory that an engine may take as it is, if its dtype and size are right.
+
+        True for the CPU engine's; another device whose engine that is, for which a job is a job of its own.
+        """
         return False
 
     def job(

@@ -14,7 +14,7 @@ import torch
 from gridgrad.arrays.autograd import Differentiated, Followed, Work, follow
 from gridgrad.arrays.numpy import share_memory
 from gridgrad.arrays.operator import Order, as_text, is_constant, register
-from gridgrad.arrays.shortcut import is_plain, shortcut
+from gridgrad.arrays.shortcut import OnGpu, is_plain, shortcut
 from gridgrad.arrays.standard import Standard, name_of
 from gridgrad.engines import cpu
 from gridgrad.engines.memory import BFLOAT16, empty_like
@@ -131,13 +131,19 @@ class Torch(Standard):
             and cpu.can_run(plan, [_as_numpy(x) for x in inputs], [_NUMPY[c] for c in computes])
         )
 
-    def is_plain(self, x: Any) -> bool:
+    def is_plain(self, x: Any) -> Any:
         return is_plain(x)
 
     def job(
         self, plan: Plan, x: Any, results: Sequence[Any], computes: Sequence[Any]
     ) -> Callable[[Any], tuple[Any, ...]] | None:
-        return shortcut(plan, x, Work(self.run, plan, results, computes))
+        work = Work(self.run, plan, results, computes)
+        if x.device.type == _GPU:
+            from gridgrad.engines import triton
+
+            launch = triton.repeated(plan, x.detach(), results, computes)
+            return None if launch is None else OnGpu(launch, work)
+        return shortcut(plan, x, work)
 
     def run(
         self,
@@ -202,7 +208,7 @@ class Traced(Torch):
             padded.append(torch.constant_pad_nd(piece, around))
         return reduce(add, padded)
 
-    def is_plain(self, x: Any) -> bool:
+    def is_plain(self, x: Any) -> Any:
         return False
 
     def run(
@@ -245,10 +251,16 @@ def _on_gpu(
     plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
 ) -> tuple[Any, ...]:
     """What the GPU engine makes of tensors on one GPU; () if it cannot."""
-    if not all(_is_memory(x, _GPU) for x in (*inputs, *(out or ()))) or not _is_known(plan):
-        return ()
     from gridgrad.engines import triton  # it imports Triton when it is first needed
 
+    if not _is_known(plan):
+        return triton.refuse(
+            "weights are complex, or PyTorch differentiates, batches or traces them"
+        )
+    if not all(_is_memory(x, _GPU) for x in (*inputs, *(out or ()))):
+        return triton.refuse(
+            "tensors are transformed, of a subclass, or to be conjugated when read"
+        )
     with torch._C._DisableFuncTorch():
         outputs = out or [torch.empty_like(inputs[0], dtype=dtype) for dtype in results]
         if not triton.run(plan, inputs, outputs, computes):

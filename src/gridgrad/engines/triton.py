@@ -7,7 +7,7 @@ Nothing waits for the GPU. What the kernel must know of a plan goes to the GPU o
 import importlib.util
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, reduce
 from typing import Any, NamedTuple
 
@@ -41,19 +41,64 @@ def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Seq
     """
     reason = reason_not(plan, inputs, outputs, computes)
     if not reason and inputs[0].numel():
-        try:
-            _run(plan, inputs, outputs, computes)
-        except triton_device.NotUploaded:
-            reason = "a CUDA graph is being captured, and this plan has not run before"
-        except triton_device.failures() as error:
-            reason = f"Triton failed: {error}"
-            _broken.append(reason)
-            _log.warning("%s; the reference engine takes over", reason)
+        reason = _tried(lambda: _run(plan, inputs, outputs, computes))
     if reason:
-        _log.debug("reference engine: %s", reason)
+        refuse(reason)
         return False
     _log.debug("triton")
     return True
+
+
+def refuse(reason: str) -> tuple[()]:
+    """Say why the reference engine is to run."""
+    _log.debug("reference engine: %s", reason)
+    return ()
+
+
+def _tried(work: Callable[[], None]) -> str:
+    """Do some work; why it could not be done, or nothing."""
+    try:
+        work()
+    except triton_device.NotUploaded:
+        return "a CUDA graph is being captured, and this plan has not run before"
+    except triton_device.failures() as error:
+        reason = f"Triton failed: {type(error).__name__}: {error}"
+        _broken.append(reason)
+        _log.warning("%s; the reference engine takes over", reason)
+        return reason
+    return ""
+
+
+def repeated(
+    plan: Plan, x: Any, results: Sequence[Any], computes: Sequence[Any]
+) -> Callable[[Sequence[Any]], bool] | None:
+    """What runs a plan on x and outputs, and whenever again on tensors that are like them; None if nothing does.
+
+    It says whether it has.
+    """
+    arrays = [x, *(torch.empty_like(x, dtype=dtype) for dtype in results)]
+    dtype = computes[0]
+    if (
+        plan.between
+        or dtype not in _REAL
+        or any(each != dtype for each in computes)
+        or not x.numel()
+        or reason_not(plan, [x], arrays[1:], computes)
+    ):
+        return None
+    found: list[Launch] = []
+    if _tried(lambda: found.append(launch_of(plan, arrays, dtype))):
+        return None
+    launch, device = found[0], x.device
+
+    def again(arrays: Sequence[Any]) -> bool:
+        if _broken:
+            return False
+        with triton_device.guard(device):
+            launch(arrays)
+        return True
+
+    return again
 
 
 _broken: list[str] = []
@@ -109,7 +154,9 @@ def _is_real(weight: Any) -> bool:
     return isinstance(weight, float)
 
 
-def _run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> None:
+def _run(
+    plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]
+) -> None:
     if plan.between:
         first, second = plan.stages()
         widest = reduce(torch.promote_types, computes)
@@ -207,4 +254,6 @@ class Launch:
 
 def _may_overflow(dtype: Any, compute: Any) -> bool:
     """Whether differences of such samples may be beyond the range computed in."""
-    return bool(dtype.is_floating_point and torch.finfo(dtype).max > 1e-3 * torch.finfo(compute).max)
+    return bool(
+        dtype.is_floating_point and torch.finfo(dtype).max > 1e-3 * torch.finfo(compute).max
+    )

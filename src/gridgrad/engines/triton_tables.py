@@ -200,9 +200,7 @@ def _edge(row: Row, i: int, n: int) -> _Edge:
             others = [there for _, there, _ in steps if there != i and not isinstance(there, Fixed)]
             other = others[0] if others else i
     steps = [step for step in steps if step[1] != step[2]]
-    places = [
-        tuple(-1 if isinstance(each, Fixed) else each for each in ends) for _, *ends in steps
-    ]
+    places = [tuple(-1 if isinstance(each, Fixed) else each for each in ends) for _, *ends in steps]
     values = [
         (w, *(each.value if isinstance(each, Fixed) else 0.0 for each in ends))
         for w, *ends in steps

@@ -95,9 +95,7 @@ def _join(
     return groups
 
 
-def _tile(
-    shape: tuple[int, ...], terms: Sequence[Term], samples: int
-) -> tuple[int, int, int]:
+def _tile(shape: tuple[int, ...], terms: Sequence[Term], samples: int) -> tuple[int, int, int]:
     """As cubic as a tile can be that reads full lines: neighbours are then read from the first-level cache."""
     active = {term.dim - len(shape) for term in terms}
     tile = [1, 1, min(_power(shape[-1]), _LONGEST)]
