@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 
 from gridgrad.engines import memory
 

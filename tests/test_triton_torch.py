@@ -15,7 +15,6 @@ from gridgrad.engines import triton as engine
 from .grids import jittered
 from .interpreting import interpreting, on_memory
 
-
 # PyTorch's own, in forward mode.
 pytestmark = pytest.mark.filterwarnings(
     r"ignore:.torch\.jit\.script. is deprecated:DeprecationWarning"
@@ -173,8 +172,8 @@ def test_transforms(ran):
 )
 def test_says_why_it_did_not_run(why, call, ran):
     f = samples(5, 4)
-    found, wanted = call(f), expected(call, f)
-    for one, other in zip(torch.utils._pytree.tree_leaves(found), torch.utils._pytree.tree_leaves(wanted), strict=True):  # fmt: skip
+    leaves = torch.utils._pytree.tree_leaves
+    for one, other in zip(leaves(call(f)), leaves(expected(call, f)), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
     (said,) = ran()
     assert said.startswith("reference engine: ")

@@ -1,6 +1,7 @@
 """The short way of small tensors: a plan laid out once, forwards and backwards, and called by addresses.
 
-On a GPU it is that of all sizes. Nothing is asked twice of a tensor, and PyTorch remembers as little as it can of a call.
+On a GPU it is that of all sizes. Nothing is asked twice of a tensor, and PyTorch remembers as little as it
+can of a call.
 """
 
 from collections.abc import Callable, Sequence
@@ -101,7 +102,7 @@ _follow = super(torch.autograd.Function, _Followed).apply
 
 
 class OnGpu:
-    """The same on a GPU, where the engine has laid the plan out: a call is its outputs' memory and a launch."""
+    """The same on a GPU, where a plan is laid out: a call is memory for its outputs and a launch."""
 
     def __init__(self, launch: Callable[[Sequence[Any]], bool], work: Work) -> None:
         self._launch, self._work = launch, work

@@ -284,7 +284,7 @@ _NUMPY = {
 
 
 def _is_known(plan: Plan) -> bool:
-    """Whether all weights are real numbers, on a GPU perhaps, which nobody differentiates, batches or traces."""
+    """Whether weights are real numbers, on a GPU perhaps, that nobody differentiates, batches or traces."""
     if is_runnable(plan):
         return True
     weights = [

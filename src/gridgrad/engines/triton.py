@@ -9,13 +9,14 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from functools import cache, reduce
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 
 from gridgrad.engines import triton_device
-from gridgrad.engines.program import MOST_STEPS, reads_a_number
+from gridgrad.engines.layout import MOST_STEPS
+from gridgrad.engines.program import reads_a_number
 from gridgrad.engines.triton_tables import Tables, lay_out
 from gridgrad.engines.triton_walk import Walk, walk
 from gridgrad.plan import Plan
@@ -31,7 +32,9 @@ _SAMPLES = {
 }  # fmt: skip
 # Numbers of a table that is kept.
 _LONGEST = 1 << 18
-WARPS = 4
+# Warps of a program, and registers of a thread: without a limit the assembler takes so many that few programs
+# run at once.
+WARPS, REGISTERS = 4, {4: 96, 8: 168}
 
 
 def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> bool:
@@ -72,7 +75,7 @@ def _tried(work: Callable[[], None]) -> str:
 def repeated(
     plan: Plan, x: Any, results: Sequence[Any], computes: Sequence[Any]
 ) -> Callable[[Sequence[Any]], bool] | None:
-    """What runs a plan on x and outputs, and whenever again on tensors that are like them; None if nothing does.
+    """What runs a plan on x and outputs, and again on tensors that are like them; None if nothing does.
 
     It says whether it has.
     """
@@ -179,7 +182,7 @@ _launches: dict[Any, Any] = {}
 
 
 def launch_of(plan: Plan, arrays: Sequence[Any], dtype: Any) -> "Launch":
-    """The launch of a plan on such arrays, inputs first, computed in this dtype; kept if its axes are short."""
+    """The launch of a plan on such arrays, inputs first, computed in this dtype; kept if axes are short."""
     terms = tuple((*term[:3], id(term.stencil)) for term in plan.terms)
     forms = tuple((x.dtype, x.stride()) for x in arrays)
     key = (plan.inputs, plan.outputs, terms, arrays[0].shape, forms, dtype, arrays[0].device)
@@ -212,15 +215,24 @@ def constants(
 
     return {
         "TERMS": tuple(tuple(map(tuple, each)) for each in tables.kinds),
-        "DIMS": len(route.shape),
-        "OUTER": route.outer,
-        "TILE": route.tile,
-        "COMPUTE": DTYPES[dtype],
-        "INDEX": DTYPES[torch.int64 if route.wide else torch.int32],
-        "CONTIGUOUS": route.contiguous,
-        "VECTOR": route.vector,
-        "RESCUES": any(_may_overflow(x.dtype, dtype) for x in arrays[: plan.inputs]),
+        "FORM": (
+            len(route.shape),  # DIMS
+            route.outer,  # OUTER: the dim along which tiles go through bands
+            route.tile,  # TILE: its samples along the last three dims
+            DTYPES[dtype],  # COMPUTE
+            DTYPES[torch.int64 if route.wide else torch.int32],  # INDEX
+            route.contiguous,  # CONTIGUOUS
+            route.vector,  # VECTOR: what divides strides
+            # RESCUES: whether what is not finite is computed again at a smaller scale
+            any(_may_overflow(x.dtype, dtype) for x in arrays[: plan.inputs]),
+        ),
     }
+
+
+def options(dtype: Any) -> dict[str, Any]:
+    """How the kernel is compiled, where that is a choice; ROCm has no limit to registers."""
+    found = {"num_warps": WARPS}
+    return found if torch.version.hip else {**found, "maxnreg": REGISTERS[dtype.itemsize]}
 
 
 class Launch:
@@ -238,6 +250,7 @@ class Launch:
         if tables.later:
             self._numbers = triton_device.fill(self._numbers, tables.later, dtype)
         self._constants = constants(plan, route, tables, arrays, dtype)
+        self._options = options(dtype)
         self._kernel = run_tile[(math.prod(route.counts),)]
 
     def __call__(self, arrays: Sequence[Any]) -> None:
@@ -248,7 +261,7 @@ class Launch:
             triton_device.use(self._places),
             triton_device.use(self._numbers),
             **self._constants,
-            num_warps=WARPS,
+            **self._options,
         )
 
 

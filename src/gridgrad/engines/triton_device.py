@@ -81,7 +81,7 @@ def cache_bytes(device: Any) -> int:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What Triton raises where it cannot compile or load a kernel: on an unknown GPU, or without a C compiler."""
+    """What Triton raises where it cannot compile a kernel: on an unknown GPU, or without a C compiler."""
     from triton.compiler.errors import CompilationError
     from triton.runtime.errors import OutOfResources, PTXASError
 

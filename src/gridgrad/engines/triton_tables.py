@@ -2,27 +2,26 @@
 
 The sizes, for D dims::
 
-    tiles along each dim                 D
-    tiles of a band                      1
-    samples along each dim               D
-    strides of each array, inputs first  D each
-    for each term                        6: rows of the lower edge, of the upper, steps of a row; where its rows
-                                         begin among the places, its interior among the numbers, its rows there
+    tiles along each dim             D
+    tiles of a band                  1
+    samples along each dim           D
+    strides of each array            D each, inputs first
+    for each term                    6: rows of the lower edge, of the upper, steps of a row; and where its
+                                     rows begin among the places, its interior and its rows among the numbers
 
 Strides, and the samples along the last dim, are in units of what is loaded at once, so that the compiler sees
-multiples of that; strides along the last dim are not. A place is an index along the term's dim; one below zero
-stands for a number. The places of a row of an edge, and the numbers::
+multiples of that; strides along the last dim are not. A place is an index along the term's dim; one below
+zero stands for a number. The places of a row of an edge, and the numbers::
 
-    a row of an edge                     2 + 2 a step: steps, another place, and for each step two places
+    places of a row                  2 + 2 a step: steps, another place, and for each step two places
 
-    an interior of numbers               the divisor, a weight for each step
-    an interior of arrays                for each step (and last for the sample itself) a weight for each sample
-    a row of an edge                     2 + 3 a step: the divisor, 1 (or the weight of the sample itself, instead
-                                         of which the other place is subtracted if that is 0), and for each step
-                                         its weight and the numbers that stand at its places
+    an interior of numbers           the divisor, a weight for each step
+    an interior of arrays            for each step (and last for the sample itself) a weight for each sample
+    a row of an edge                 2 + 3 a step: the divisor, 1 (or the weight of the sample itself, instead
+                                     of which the other place is subtracted if that is 0), and for each step
+                                     its weight and the numbers that stand at its places
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,8 +38,8 @@ class Kind(NamedTuple):
 
     input: int
     dim: int
-    # For each step the two offsets whose samples are subtracted; where every sample has weights of its own, the
-    # one that is not the sample itself.
+    # For each step the two offsets whose samples are subtracted; where every sample has weights of its own,
+    # the one that is not the sample itself.
     steps: tuple[Any, ...]
     varies: bool
     plain: bool
@@ -51,7 +50,7 @@ class Kind(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """A plan laid out. `later` are weights on the device, each with the index among the numbers where it goes."""
+    """A plan laid out. `later` are weights on the device, each with its index among the numbers."""
 
     kinds: tuple[tuple[Kind, ...], ...]  # of each output
     sizes: tuple[int, ...]
@@ -85,13 +84,13 @@ def lay_out(plan: Plan, route: Walk, dtype: Any) -> Tables:
         *route.counts, route.width, *route.shape[:-1], route.shape[-1] // unit,
         *(s for each in route.strides for s in (*(s // unit for s in each[:-1]), each[-1])),
     ]  # fmt: skip
-    numbers, places = _Numbers(), []
+    numbers, places = _Numbers(), list[int]()
     kinds: list[list[Kind]] = [[] for _ in range(plan.outputs)]
     for term in sorted(plan.terms, key=lambda term: (term.output, -term.dim)):
         dim = route.place[term.dim]
         shared = sum(other.output == term.output for other in plan.terms) > 1
         stencil = undivided(term.stencil) if shared else term.stencil
-        kind = Kind(term.input, dim, *_interior(stencil), len(sizes))
+        kind = _kind(term.input, dim, stencil, len(sizes))
         inner, n = numbers.size, route.shape[dim]
         _add_interior(numbers, stencil, kind, n)
         edges = numbers.size
@@ -112,19 +111,19 @@ def _is_unseen(weight: Any) -> bool:
     return not isinstance(weight, (float, int, np.ndarray))
 
 
-def _interior(stencil: Stencil) -> tuple[Any, ...]:
-    """What `Kind` says of a term, but for where."""
+def _kind(input: int, dim: int, stencil: Stencil, at: int) -> Kind:
     row = stencil.interior
     rows = (*stencil.lower, row, *stencil.upper)
     unseen = any(_is_unseen(weight) for each in rows for weight in each.weights)
     if not isinstance(row.weights[0], (float, int)):
         steps = tuple((k,) for k in row.offsets if k != 0 or row.plain)
         careful = unseen or any(bool((weight == 0).any()) for weight in row.weights)
-        return steps, True, row.plain, careful, False, unseen
+        return Kind(input, dim, steps, True, row.plain, careful, False, unseen, at)
     pairs = row.differences()
     # Division by a power of two is multiplication by another.
     exact = float(np.frexp(float(row.divisor))[0]) in (0.5, -0.5)
-    return tuple((a, b) for _, a, b in pairs), False, row.plain, False, not exact, unseen
+    ends = tuple((a, b) for _, a, b in pairs)
+    return Kind(input, dim, ends, False, row.plain, False, not exact, unseen, at)
 
 
 def _add_interior(numbers: _Numbers, stencil: Stencil, kind: Kind, n: int) -> None:
@@ -200,9 +199,13 @@ def _edge(row: Row, i: int, n: int) -> _Edge:
             others = [there for _, there, _ in steps if there != i and not isinstance(there, Fixed)]
             other = others[0] if others else i
     steps = [step for step in steps if step[1] != step[2]]
-    places = [tuple(-1 if isinstance(each, Fixed) else each for each in ends) for _, *ends in steps]
-    values = [
-        (w, *(each.value if isinstance(each, Fixed) else 0.0 for each in ends))
-        for w, *ends in steps
-    ]
+
+    def index(end: Any) -> int:
+        return -1 if isinstance(end, Fixed) else int(end)
+
+    def value(end: Any) -> float:
+        return float(end.value) if isinstance(end, Fixed) else 0.0
+
+    places = [(index(a), index(b)) for _, a, b in steps]
+    values = [(w, value(a), value(b)) for w, a, b in steps]
     return _Edge(float(row.divisor), centre, other, places, values)

@@ -1,4 +1,4 @@
-"""How the GPU kernel walks arrays of one shape: their dims joined, cut into tiles, in an order that reuses caches."""
+"""How the GPU kernel walks arrays of one shape: dims joined, cut into tiles, in an order that reuses caches."""
 
 import math
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from gridgrad.plan import Plan, Term
 
-# Samples of a tile that are computed in single precision, and half as many in double: with 128 threads 8 a thread
-# and 4, as many as fit into registers beside others.
+# Samples of a tile that are computed in single precision, and half as many in double: with 128 threads 8 a
+# thread and 4, as many as fit into registers beside others.
 _SAMPLES = 1024
 # Samples of a tile along the last dim, where there are dims before it: full lines of the cache, and no more.
 _LONGEST = 128
