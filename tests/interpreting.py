@@ -23,8 +23,8 @@ from gridgrad.plan import Plan
 def interpreting(samples: int = 1024, longest: int = 128) -> Iterator[None]:
     """Run kernels in tiles of so many samples, fast, and without warnings of what is not a number.
 
-    The interpreter patches Triton's language once for a kernel, and again, to no use, for each function that it
-    calls: half of its time.
+    The interpreter patches Triton's language once for a kernel, and again, to no use, for each function that
+    it calls: half of its time.
     """
     import triton.language as tl
     from triton.runtime import interpreter

@@ -19,9 +19,8 @@ from . import triton_forms as forms
 def kernels(tmp_path_factory):
     """The variants compiled, for compute capability 9.0."""
     given = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("triton"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.triton_variants"], capture_output=True, text=True, env=given, check=False
-    )  # fmt: skip
+    command = [sys.executable, "-m", "tests.triton_variants"]
+    done = subprocess.run(command, capture_output=True, text=True, env=given, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout)
 

@@ -1,4 +1,4 @@
-"""PyTorch's tensors on the GPU engine, under Triton's interpreter: whole calls, backwards, coordinates on the device."""
+"""PyTorch's tensors on the GPU engine, under Triton's interpreter: whole calls, forwards and backwards."""
 
 import logging
 from unittest import mock

@@ -1,4 +1,4 @@
-"""How the GPU kernel walks arrays of one shape: dims joined, cut into tiles, in an order that reuses caches."""
+"""How the GPU kernel walks arrays of one shape: dims joined, cut into tiles, in an order for caches."""
 
 import math
 from collections.abc import Sequence
@@ -96,7 +96,7 @@ def _join(
 
 
 def _tile(shape: tuple[int, ...], terms: Sequence[Term], samples: int) -> tuple[int, int, int]:
-    """As cubic as a tile can be that reads full lines: neighbours are then read from the first-level cache."""
+    """As cubic as a tile can be that reads full lines: neighbours then come from the first-level cache."""
     active = {term.dim - len(shape) for term in terms}
     tile = [1, 1, min(_power(shape[-1]), _LONGEST)]
     while tile[2] > 32 and _waste(shape[-1], tile[2]) > 1.125 * _waste(shape[-1], tile[2] // 2):
@@ -131,7 +131,7 @@ def _order(
     sizes: Sequence[int],
     cache: int,
 ) -> tuple[int, int]:
-    """The outermost dim along which tiles share samples, and the band of the next that stays cached meanwhile."""
+    """The outermost dim along which tiles share samples, and the band of the next that stays cached."""
     dims = len(shape)
     outer = min((term.dim for term in terms if shape[term.dim] > 1), default=0)
     outer = min(outer, dims - 2)
