@@ -101,7 +101,9 @@ def _column(j: int, entries: Iterator[tuple[int, float]]) -> Row:
 
 
 def _divided(weight: Any, row: Row) -> Any:
-    return weight if row.divisor == 1 else weight / row.divisor
+    # A step on a device is not looked at.
+    is_one = isinstance(row.divisor, float) and row.divisor == 1
+    return weight if is_one else weight / row.divisor
 
 
 def _edge(rows: tuple[Row, ...], start: int) -> Iterator[tuple[int, int, float]]:

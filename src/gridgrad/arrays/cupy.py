@@ -47,6 +47,7 @@ class CuPy(Standard):
     ) -> tuple[Any, ...]:
         """What the GPU engine makes of the same memory; () if it cannot."""
         import torch
+        from torch.utils.dlpack import from_dlpack
 
         from gridgrad.engines import triton
 
@@ -54,11 +55,9 @@ class CuPy(Standard):
             return [getattr(torch, name_of(dtype)) for dtype in own]
 
         with torch.no_grad():
-            given = [torch.from_dlpack(x) for x in inputs]
+            given = [from_dlpack(x) for x in inputs]
             outputs = [torch.empty_like(given[0], dtype=dtype) for dtype in dtypes(results)]
-            if not triton.run(
-                _with_weights(plan, torch.from_dlpack), given, outputs, dtypes(computes)
-            ):
+            if not triton.run(_with_weights(plan, from_dlpack), given, outputs, dtypes(computes)):
                 return ()
         return tuple(self.xp.from_dlpack(x) for x in outputs)
 

@@ -288,11 +288,11 @@ def _is_known(plan: Plan) -> bool:
     if is_runnable(plan):
         return True
     weights = [
-        weight
+        number
         for term in plan.terms
         for row in (*term.stencil.lower, term.stencil.interior, *term.stencil.upper)
-        for weight in row.weights
-        if isinstance(weight, torch.Tensor)
+        for number in (*row.weights, row.divisor)
+        if isinstance(number, torch.Tensor)
     ]
     if not weights or not all(_is_memory(weight, _GPU) for weight in weights):
         return False

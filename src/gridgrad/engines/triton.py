@@ -17,7 +17,7 @@ import torch
 from gridgrad.engines import triton_device
 from gridgrad.engines.layout import MOST_STEPS
 from gridgrad.engines.program import reads_a_number
-from gridgrad.engines.triton_tables import Tables, lay_out
+from gridgrad.engines.triton_tables import Tables, is_one, lay_out
 from gridgrad.engines.triton_walk import Walk, walk
 from gridgrad.plan import Plan
 
@@ -30,6 +30,7 @@ _SAMPLES = {
     torch.int8, torch.int16, torch.int32, torch.int64,
     torch.uint8, torch.uint16, torch.uint32, torch.uint64,
 }  # fmt: skip
+_OLDEST = (3, 6)
 # Numbers of a table that is kept.
 _LONGEST = 1 << 18
 # Warps of a program, and registers of a thread: without a limit the assembler takes so many that few programs
@@ -109,7 +110,13 @@ _broken: list[str] = []
 
 @cache
 def is_installed() -> bool:
-    return importlib.util.find_spec("triton") is not None
+    """Whether there is a Triton whose language has what the kernel is written in."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    import triton
+
+    first, second, *_ = triton.__version__.split(".")
+    return (int(first), int(second)) >= _OLDEST
 
 
 def reason_not(
@@ -117,11 +124,11 @@ def reason_not(
 ) -> str:
     """Why this engine cannot run a plan; nothing if it can."""
     if not is_installed():
-        return "Triton is not installed"
+        return "Triton 3.6 or later is not installed"
     if _broken:
         return _broken[0]
     if not is_runnable(plan):
-        return "weights are complex, differentiated, or too many"
+        return "weights are complex, differentiated, extreme, or too many"
     complex_ones = [x.dtype.is_complex for x in inputs]
     if any(each != dtype.is_complex for each in complex_ones for dtype in computes):
         return "real samples become complex"
@@ -140,10 +147,9 @@ def reason_not(
 def is_runnable(plan: Plan) -> bool:
     """Whether every weight is a real number, or a tensor of them that nobody differentiates."""
     return all(
-        isinstance(row.divisor, float)
-        and len(row.offsets) < MOST_STEPS
-        and (isinstance(row.weights[0], float) or row.divisor == 1)
-        and all(_is_real(weight) for weight in row.weights)
+        len(row.offsets) < MOST_STEPS
+        and all(_is_real(number) for number in (*row.weights, row.divisor))
+        and (isinstance(row.weights[0], float) or is_one(row.divisor))
         for term in plan.terms
         for row in (*term.stencil.lower, term.stencil.interior, *term.stencil.upper)
     )

@@ -22,6 +22,7 @@ zero stands for a number. The places of a row of an edge, and the numbers::
                                      its weight and the numbers that stand at its places
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,6 +70,8 @@ class _Numbers:
 
     def add(self, piece: Any) -> None:
         """Numbers, or an array of the device's library, which takes its place later."""
+        if isinstance(piece, (float, int)):
+            piece = [piece]
         if not isinstance(piece, (list, np.ndarray)):
             piece = piece.reshape(-1)
             self.later.append((self.size, piece))
@@ -89,7 +92,8 @@ def lay_out(plan: Plan, route: Walk, dtype: Any) -> Tables:
     for term in sorted(plan.terms, key=lambda term: (term.output, -term.dim)):
         dim = route.place[term.dim]
         shared = sum(other.output == term.output for other in plan.terms) > 1
-        stencil = undivided(term.stencil) if shared else term.stencil
+        known = isinstance(term.stencil.interior.divisor, float)
+        stencil = undivided(term.stencil) if shared and known else term.stencil
         kind = _kind(term.input, dim, stencil, len(sizes))
         inner, n = numbers.size, route.shape[dim]
         _add_interior(numbers, stencil, kind, n)
@@ -107,6 +111,11 @@ def lay_out(plan: Plan, route: Walk, dtype: Any) -> Tables:
     )
 
 
+def is_one(number: Any) -> bool:
+    """Whether a number that may be on a device, where nobody looks at it, is known to be 1."""
+    return isinstance(number, float) and number == 1
+
+
 def _is_unseen(weight: Any) -> bool:
     return not isinstance(weight, (float, int, np.ndarray))
 
@@ -121,7 +130,7 @@ def _kind(input: int, dim: int, stencil: Stencil, at: int) -> Kind:
         return Kind(input, dim, steps, True, row.plain, careful, False, unseen, at)
     pairs = row.differences()
     # Division by a power of two is multiplication by another.
-    exact = float(np.frexp(float(row.divisor))[0]) in (0.5, -0.5)
+    exact = isinstance(row.divisor, float) and abs(math.frexp(row.divisor)[0]) == 0.5
     ends = tuple((a, b) for _, a, b in pairs)
     return Kind(input, dim, ends, False, row.plain, False, not exact, unseen, at)
 
@@ -129,11 +138,12 @@ def _kind(input: int, dim: int, stencil: Stencil, at: int) -> Kind:
 def _add_interior(numbers: _Numbers, stencil: Stencil, kind: Kind, n: int) -> None:
     row = stencil.interior
     if not kind.varies:
-        divisor = float(row.divisor)
         weights = [w for w, _, _ in row.differences()]
-        if not kind.divides:
-            weights, divisor = [w / divisor for w in weights], 1.0
-        numbers.add([divisor, *weights])
+        if kind.divides:
+            numbers.add(row.divisor)
+            numbers.add(weights)
+        else:
+            numbers.add([1.0, *(w / row.divisor for w in weights)])
         return
     weight = dict(zip(row.offsets, row.weights, strict=True))
     low, high = len(stencil.lower), len(stencil.upper)
@@ -158,7 +168,7 @@ def _edges(numbers: _Numbers, stencil: Stencil, n: int) -> tuple[list[int], int]
         spare = steps - len(each.places)
         integers += [len(each.places), each.other]
         integers += [p for pair in each.places for p in pair] + [0, 0] * spare
-        numbers.add([each.divisor])
+        numbers.add(each.divisor)
         numbers.add(each.centre)
         for weight, *values in each.numbers:
             numbers.add(weight)
@@ -168,7 +178,7 @@ def _edges(numbers: _Numbers, stencil: Stencil, n: int) -> tuple[list[int], int]
 
 
 class _Edge(NamedTuple):
-    divisor: float
+    divisor: Any
     centre: Any
     other: int
     places: list[tuple[int, int]]
@@ -208,4 +218,4 @@ def _edge(row: Row, i: int, n: int) -> _Edge:
 
     places = [(index(a), index(b)) for _, a, b in steps]
     values = [(w, value(a), value(b)) for w, a, b in steps]
-    return _Edge(float(row.divisor), centre, other, places, values)
+    return _Edge(row.divisor, centre, other, places, values)
