@@ -25,7 +25,7 @@ class Table:
 _captured: dict[int, Table] = {}
 
 
-# What was sent, by its bytes: plans with weights from the device are new with every call, their tables are not.
+# What was sent, by its bytes: weights on the device make a plan new with every call, but not its tables.
 _sent: dict[Any, Table] = {}
 _SHORT = 1 << 17
 
