@@ -63,10 +63,12 @@ class Torch(Standard):
         return "integer"
 
     def values(self, x: Any) -> Any:
+        return None if x.device.type == _GPU else self.read(x)  # nothing waits for a GPU
+
+    def read(self, x: Any) -> Any:
+        """The values of x on any device as a NumPy array, or None where a transform keeps them to itself."""
         if _is_hidden(x):
             return None
-        if x.device.type == _GPU:
-            return None  # nothing waits for a GPU
         if _is_transforming():
             return _inside_transform(x)
         x = x.detach().cpu().resolve_conj().resolve_neg()
