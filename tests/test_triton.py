@@ -19,7 +19,7 @@ from gridgrad.engines import memory, triton_device
 from . import interpreting, test_engine
 from .test_engine import BFLOAT16, GROUPS, cases, check
 
-CASES = {"real": 12, "integer": 8, "half": 12, "complex": 8, "wide": 12, "several": 8}
+CASES = {"real": 10, "integer": 6, "half": 10, "complex": 6, "wide": 8, "several": 5}
 
 
 def tensor(x: Any) -> torch.Tensor:
@@ -72,10 +72,10 @@ def test_agrees_with_the_reference_and_with_exact_arithmetic(group):
         agree()
 
 
-@pytest.mark.parametrize("longest", [4, 16, 128])
+@pytest.mark.parametrize("longest", [4, 128])
 def test_bands_and_tiles_of_any_size_agree(longest):
     """A sample's sum does not depend on the tile that it is in, bit for bit."""
-    f = torch.randn(5, 9, 12, generator=torch.Generator().manual_seed(0))
+    f = torch.randn(5, 6, 7, generator=torch.Generator().manual_seed(0))
     found = []
     for samples, cache in ((4096, 1 << 30), (longest * 16, 3000)):
         with (
