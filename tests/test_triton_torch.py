@@ -208,13 +208,18 @@ def test_where_triton_is_missing_the_reference_engine_runs(ran, monkeypatch):
     assert ran() == ["reference engine: Triton 3.6 or later is not installed"]
 
 
-def test_a_kernel_that_cannot_be_compiled_is_not_tried_again(ran, monkeypatch):
-    """As on a GPU that Triton does not know, or without a C compiler."""
+def no_resources(*_):
     from triton.runtime.errors import OutOfResources
 
-    def fail(*_):
-        raise OutOfResources(1, 0, "threads")
+    raise OutOfResources(1, 0, "threads")
 
+
+def no_compiler(*_):
+    raise RuntimeError("Failed to find C compiler. Please specify via CC environment variable.")
+
+
+@pytest.mark.parametrize("fail", [no_resources, no_compiler])
+def test_a_kernel_that_cannot_be_compiled_is_not_tried_again(fail, ran, monkeypatch):
     monkeypatch.setattr(engine, "_broken", [])
     monkeypatch.setattr(engine.Launch, "__call__", fail)
     f = samples(5)
@@ -224,6 +229,15 @@ def test_a_kernel_that_cannot_be_compiled_is_not_tried_again(ran, monkeypatch):
     assert "the reference engine takes over" in first
     assert second == third
     assert "Triton failed" in second
+
+
+def test_other_errors_are_not_hidden(monkeypatch):
+    def fail(*_):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(engine.Launch, "__call__", fail)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        gridgrad.gradient(samples(5))
 
 
 def test_jobs(ran):

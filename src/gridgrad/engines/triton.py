@@ -4,7 +4,6 @@ Each input is read about once and each output written once; there is no other me
 Nothing waits for the GPU. What the kernel must know of a plan goes to the GPU once, in two small tables.
 """
 
-import importlib.util
 import logging
 import math
 from collections.abc import Callable, Sequence
@@ -65,7 +64,9 @@ def _tried(work: Callable[[], None]) -> str:
         work()
     except triton_device.NotUploaded:
         return "a CUDA graph is being captured, and this plan has not run before"
-    except triton_device.failures() as error:
+    except Exception as error:
+        if not triton_device.is_failure(error):
+            raise
         reason = f"Triton failed: {type(error).__name__}: {error}"
         _broken.append(reason)
         _log.warning("%s; the reference engine takes over", reason)
@@ -111,10 +112,10 @@ _broken: list[str] = []
 @cache
 def is_installed() -> bool:
     """Whether there is a Triton whose language has what the kernel is written in."""
-    if importlib.util.find_spec("triton") is None:
+    try:
+        import triton
+    except ImportError:
         return False
-    import triton
-
     first, second, *_ = triton.__version__.split(".")
     return (int(first), int(second)) >= _OLDEST
 

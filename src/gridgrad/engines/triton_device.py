@@ -96,9 +96,10 @@ def cache_bytes(device: Any) -> int:
     return int(getattr(torch.cuda.get_device_properties(device), "L2_cache_size", 0)) or _CACHE
 
 
-def failures() -> tuple[type[Exception], ...]:
-    """What Triton raises where it cannot compile a kernel: on an unknown GPU, or without a C compiler."""
+def is_failure(error: Exception) -> bool:
+    """Whether Triton could not compile or load a kernel: for an unknown GPU, or without a C compiler."""
     from triton.compiler.errors import CompilationError
     from triton.runtime.errors import OutOfResources, PTXASError
 
-    return CompilationError, OutOfResources, PTXASError, subprocess.CalledProcessError
+    kinds = (CompilationError, OutOfResources, PTXASError, subprocess.CalledProcessError)
+    return isinstance(error, kinds) or "C compiler" in str(error)
