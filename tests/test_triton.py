@@ -19,7 +19,7 @@ from gridgrad.engines import memory, triton_device
 from . import interpreting, test_engine
 from .test_engine import BFLOAT16, GROUPS, cases, check
 
-CASES = {"real": 10, "integer": 6, "half": 10, "complex": 6, "wide": 8, "several": 5}
+CASES = {"real": 16, "integer": 10, "half": 16, "complex": 10, "wide": 14, "several": 10}
 
 
 def tensor(x: Any) -> torch.Tensor:
