@@ -6,7 +6,7 @@ TEST = .venvs/test
 BENCH = .venvs/bench
 MANIFEST = pyproject.toml constraints.txt tools/environment.sh
 
-.PHONY: help demo test test-all stress bench accuracy scaling streaming lint format clean
+.PHONY: help demo test test-all test-gpu stress bench bench-gpu accuracy scaling streaming lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,11 +20,17 @@ test: $(TEST)/.ready lint ## format, lint, types and every test
 test-all: $(TEST)/.ready lint ## the same, and every order, accuracy, edge and grid (half an hour and more)
 	$(TEST)/bin/pytest -n auto --all
 
+test-gpu: $(TEST)/.ready ## the tests that need a GPU, with a PyTorch that can use it
+	TRITON_INTERPRET=0 $(TEST)/bin/pytest -m gpu tests/test_gpu.py
+
 stress: $(TEST)/.ready ## 60 seconds of threads and forked children at the CPU engine together
 	$(TEST)/bin/python tests/stress.py --seconds 60
 
 bench: $(BENCH)/.ready ## time everything against its peers and write docs/benchmarks.md
 	$(BENCH)/bin/python -m benchmarks
+
+bench-gpu: $(BENCH)/.ready ## measure CUDA tensors and write docs/benchmarks-gpu.md
+	$(BENCH)/bin/python -m benchmarks.gpu
 
 accuracy: $(BENCH)/.ready ## measure how accurate results are and write docs/accuracy.md
 	$(BENCH)/bin/python -m benchmarks.accuracy

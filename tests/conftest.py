@@ -40,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "exhaustive: goes through all cases of a proof; runs with --all"
     )
+    config.addinivalue_line("markers", "gpu: needs a GPU; runs with make test-gpu")
     for name in ("asyncio", "flaky", "network", "skip_with_dask_array", "slow"):
         config.addinivalue_line(
             "markers", f"{name}: xarray's own tests carry it; it means nothing here"

@@ -123,6 +123,21 @@ def test_mirrored_coordinates_may_require_a_gradient(boundary):
     np.testing.assert_allclose(found.detach(), expected, rtol=0, atol=1e-12)
 
 
+def test_falling_periodic_coordinates_that_require_a_gradient_turned_the_wrong_way():
+    """Their period was added where it is to be subtracted, so that both ends were wrong."""
+    x, f = torch.from_numpy(-jittered(9)), torch.from_numpy(field(9))
+    how = {"boundary": "periodic", "period": 1.2}
+    found = gridgrad.derivative(f, spacing=x.clone().requires_grad_(), **how).detach()
+    torch.testing.assert_close(
+        found, gridgrad.derivative(f, spacing=x, **how), rtol=1e-10, atol=1e-10
+    )
+    assert gradcheck(
+        lambda x: gridgrad.derivative(f, spacing=x, **how),
+        (x.clone().requires_grad_(),),
+        fast_mode=True,
+    )
+
+
 def _agree(left, right) -> None:
     assert abs(float(left - right)) < 1e-9 * (1 + abs(float(left)))
 

@@ -7,6 +7,7 @@ samples, and is a stencil again, which the same engines run.
 from collections.abc import Iterator
 from typing import Any
 
+import array_api_compat
 import numpy as np
 
 from gridgrad.boundary import PERIODIC, Fixed, place
@@ -33,7 +34,8 @@ def transposed(stencil: Stencil, n: int) -> Stencil:
     ((0, 1), (-1.0, -0.5))
     """
     # The compiler reads this code, and keeps what it finds itself; lengths that are symbols have no hash.
-    if is_compiling() or type(n) is not int:
+    # Weights that are on a device, where nobody looks at them, are made anew for every call.
+    if is_compiling() or type(n) is not int or _is_elsewhere(stencil):
         return _transpose(stencil, n)
     found = _made.get((id(stencil), n))
     if found is None:
@@ -43,6 +45,10 @@ def transposed(stencil: Stencil, n: int) -> Stencil:
         _made[id(stencil), n] = found
         _made[id(found[1]), n] = found[1], stencil  # and back again
     return found[1]
+
+
+def _is_elsewhere(stencil: Stencil) -> bool:
+    return stencil.line is None and not isinstance(stencil.interior.weights[0], (float, np.ndarray))
 
 
 def _transpose(stencil: Stencil, n: int) -> Stencil:
@@ -95,7 +101,9 @@ def _column(j: int, entries: Iterator[tuple[int, float]]) -> Row:
 
 
 def _divided(weight: Any, row: Row) -> Any:
-    return weight if row.divisor == 1 else weight / row.divisor
+    # A step on a device is not looked at.
+    is_one = isinstance(row.divisor, float) and row.divisor == 1
+    return weight if is_one else weight / row.divisor
 
 
 def _edge(rows: tuple[Row, ...], start: int) -> Iterator[tuple[int, int, float]]:
@@ -136,12 +144,15 @@ def _entries(stencil: Stencil, n: int) -> Iterator[tuple[int, int, float]]:
             for offset, weight in zip(row.offsets, row.weights, strict=True):
                 k = i + offset if row.sides is None else place(i + offset, n, row.sides)
                 if not isinstance(k, Fixed):
-                    each = weight if isinstance(weight, float) else np.ravel(weight)[i - start]
+                    each = weight if isinstance(weight, float) else weight.reshape(-1)[i - start]
                     yield i, k, _number(_divided(each, row))
 
 
-def _number(weight: Any) -> float:
-    return float(weight if isinstance(weight, float) else np.ravel(weight)[0])
+def _number(weight: Any) -> Any:
+    """A weight as a number, or as a 0-d array where it is on a device."""
+    if isinstance(weight, (float, np.ndarray, np.generic)):
+        return float(weight if isinstance(weight, float) else np.ravel(weight)[0])
+    return weight.reshape(())
 
 
 def _of_periodic(stencil: Stencil, n: int, below: int, above: int) -> Stencil:
@@ -152,8 +163,9 @@ def _of_periodic(stencil: Stencil, n: int, below: int, above: int) -> Stencil:
         wraps = row._replace(sides=sides)
         return Stencil((wraps,) * above, row, (wraps,) * below, stencil.fits_single)
     rows = [row for _, _, row in stencil.rows(n)]
+    xp = array_api_compat.array_namespace(interior.weights[0])
     every = [
-        np.roll(np.concatenate([np.ravel(_divided(row.weights[k], row)) for row in rows]), offset)
+        xp.roll(xp.concat([_divided(row.weights[k], row).reshape(-1) for row in rows]), offset)
         for k, offset in enumerate(interior.offsets)
     ][::-1]
 

@@ -130,7 +130,9 @@ class Positions:
         """What the coordinates grow by in a period, in their own unit."""
         turn = period * self.unit[1] / self.unit[0]
         if self.traced:
-            return turn
+            if self.xp.isdtype(self.parts[0].dtype, "complex floating"):
+                return turn
+            return abs(turn) * self.xp.sign(self.gaps(n - 1, 0, 0, 1))
         reach = float(self.gaps(n - 1, 0, 0, 1)[0])
         if abs(reach) >= abs(period):
             raise GridError(

@@ -47,6 +47,10 @@ def _find(x: Any, name: str) -> Standard:
         from gridgrad.arrays import dask  # it is loaded: its class is in hand
 
         return dask.of(x, name, library_of(x._meta, name))
+    if array_api_compat.is_cupy_array(x):
+        from gridgrad.arrays.cupy import CuPy
+
+        return CuPy(array_api_compat.array_namespace(x))
     if array_api_compat.is_array_api_obj(x):
         return Standard(array_api_compat.array_namespace(x))
     hint = "; numpy.asarray makes one of it" if isinstance(x, (list, tuple, int, float)) else ""

@@ -61,12 +61,13 @@ class Distributed(Torch):
         return super().kind(x, name)
 
     def values(self, x: Any) -> Any:
-        return self._inner.values(_local(x) if isinstance(x, DTensor) else x)
+        # On a GPU too: all ranks must make the same weights.
+        return self._inner.read(_local(x) if isinstance(x, DTensor) else x)
 
     def is_followed(self, x: Any) -> bool:
         if isinstance(x, DTensor):
             return _is_differentiated(x)
-        return self._inner.is_followed(x)
+        return _is_differentiated(x) or self.values(x) is None
 
     def check_device(self, x: Any, input: Any, name: str) -> None:
         super().check_device(x, input, name)

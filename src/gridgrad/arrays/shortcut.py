@@ -179,6 +179,22 @@ class _Followed(torch.autograd.Function):
 _follow = super(torch.autograd.Function, _Followed).apply
 
 
+class OnGpu:
+    """The same for one tensor on a GPU, where a call is memory for its outputs and a launch."""
+
+    def __init__(self, launch: Callable[[Sequence[Any]], bool], work: Work) -> None:
+        self._launch, self._work = launch, work
+
+    def __call__(
+        self, inputs: Sequence[Any], out: Any = None, read: Sequence[Any] = ()
+    ) -> tuple[Any, ...] | None:
+        (x,) = inputs
+        if x.requires_grad and is_grad_enabled():
+            return self._work(x)
+        found = tuple([torch.empty_like(x, dtype=dtype) for dtype in self._work.results])
+        return found if self._launch((x, *found)) else None
+
+
 def shortcut(work: Work, inputs: Sequence[Any], out: Any = None) -> Shortcut | None:
     """The short way of all tensors that lie in memory as these, the inputs and `out`, if there is one."""
     x = inputs[0]

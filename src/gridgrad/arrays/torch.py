@@ -14,7 +14,7 @@ import torch
 from gridgrad.arrays.autograd import Differentiated, Followed, Work, follow
 from gridgrad.arrays.numpy import share_memory
 from gridgrad.arrays.operator import Order, as_text, is_constant, register
-from gridgrad.arrays.shortcut import layout, shortcut
+from gridgrad.arrays.shortcut import OnGpu, layout, shortcut
 from gridgrad.arrays.standard import Quick, Standard, name_of
 from gridgrad.engines import cpu
 from gridgrad.engines.memory import BFLOAT16, empty_like
@@ -67,6 +67,10 @@ class Torch(Standard):
         return "integer"
 
     def values(self, x: Any) -> Any:
+        return None if x.device.type == _GPU else self.read(x)  # nothing waits for a GPU
+
+    def read(self, x: Any) -> Any:
+        """The values of x on any device as a NumPy array, or None where a transform keeps them to itself."""
         if _is_hidden(x):
             return None
         if _is_transforming():
@@ -145,7 +149,15 @@ class Torch(Standard):
     def quick(
         self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
     ) -> Quick | None:  # fmt: skip
-        return shortcut(Work(self.run, plan, results, computes), inputs, out)
+        work = Work(self.run, plan, results, computes)
+        if inputs[0].device.type != _GPU:
+            return shortcut(work, inputs, out)
+        if len(inputs) > 1 or out is not None or not inputs[0].is_contiguous():
+            return None
+        from gridgrad.engines import triton
+
+        launch = triton.repeated(plan, inputs[0].detach(), results, computes)
+        return None if launch is None else OnGpu(launch, work)
 
     def run(
         self,
@@ -160,11 +172,14 @@ class Torch(Standard):
                 self.run, inputs, plan, inputs, results, computes, out
             )
             return found
-        if any(map(_is_followed, inputs)) and is_runnable(plan):
+        if any(map(_is_followed, inputs)) and _is_known(plan):
             found = follow(Followed, Work(self.run, plan, results, computes), inputs)
             if out is None:
                 return found
             return tuple(array.copy_(value) for array, value in zip(out, found, strict=True))
+        if inputs[0].device.type == _GPU:
+            found = _on_gpu(plan, inputs, results, computes, out)
+            return found or super().run(plan, inputs, results, computes, out)
         if all(_is_memory(x) for x in (*inputs, *(out or ()))) and all(
             c in _NUMPY for c in computes
         ):
@@ -245,7 +260,33 @@ class Traced(Torch):
         )
 
 
+@_unread
+def _on_gpu(
+    plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
+) -> tuple[Any, ...]:
+    """What the GPU engine makes of tensors on one GPU; () if it cannot."""
+    from gridgrad.engines import triton  # it imports Triton when it is first needed
+
+    if not _is_known(plan):
+        return triton.refuse(
+            "weights are complex, or PyTorch differentiates, batches or traces them"
+        )
+    if not all(_is_memory(x, _GPU) for x in (*inputs, *(out or ()))):
+        return triton.refuse(
+            "tensors are transformed, of a subclass, or to be conjugated when read"
+        )
+    with torch._C._DisableFuncTorch():
+        outputs = out or [torch.empty_like(inputs[0], dtype=dtype) for dtype in results]
+        if not triton.run(plan, inputs, outputs, computes):
+            return ()
+        if out:
+            torch.autograd.graph.increment_version(out)
+    return tuple(outputs)
+
+
 _operator = register(Torch().run)
+# The kind of device that the GPU engine runs on; ROCm's go by this name too. Tests put another in its place.
+_GPU = "cuda"
 _NUMPY = {
     torch.float32: np.dtype(np.float32),
     torch.float64: np.dtype(np.float64),
@@ -254,6 +295,24 @@ _NUMPY = {
     torch.float16: np.dtype(np.float16),
     torch.bfloat16: BFLOAT16,
 }
+
+
+def _is_known(plan: Plan) -> bool:
+    """Whether weights are real numbers, on a GPU perhaps, that nobody differentiates, batches or traces."""
+    if is_runnable(plan):
+        return True
+    weights = [
+        number
+        for term in plan.terms
+        for row in (*term.stencil.lower, term.stencil.interior, *term.stencil.upper)
+        for number in (*row.weights, row.divisor)
+        if isinstance(number, torch.Tensor)
+    ]
+    if not weights or not all(_is_memory(weight, _GPU) for weight in weights):
+        return False
+    from gridgrad.engines import triton
+
+    return triton.is_runnable(plan)
 
 
 def _is_transforming() -> bool:
@@ -271,10 +330,10 @@ def is_distributed(x: Any) -> bool:
     return module is not None and isinstance(x, module.DTensor)
 
 
-def _is_memory(x: Any) -> bool:
-    """Whether x is memory of this machine, which the CPU engine may use."""
+def _is_memory(x: Any, device: str = "cpu") -> bool:
+    """Whether x is memory of this machine, or of another kind of device, which an engine may use."""
     return bool(
-        x.device.type == "cpu"
+        x.device.type == device
         and x.layout == torch.strided
         and x.dtype != torch.complex32
         and not _is_hidden(x)

@@ -59,14 +59,14 @@ class _Tables:
         """A term, which others share an output with or not."""
         stencil, n = term.stencil, route.shape[term.dim]
         if is_shared:
-            stencil = _undivided(stencil)
+            stencil = undivided(stencil)
         run = math.prod(route.shape[term.dim + 1 :])
         inside = term.dim >= route.split
         tile, line = 0, 0
         first_rule = len(self.rules)
         varying, careful, single = -1, False, False
         for i, row in enumerate(stencil.lower):
-            self._add_rule(_numbers(row), stride, stencil, i, n)
+            self._add_rule(as_numbers(row), stride, stencil, i, n)
         if inside and makes_weights(stencil, route.shape, term.dim):
             tile, line, single = n, address(stencil.line), True
             self.rules.append((len(self.steps), 2, _bits(1.0)))
@@ -84,7 +84,7 @@ class _Tables:
                 tile = route.length
             self._add_rule(stencil.interior, stride, stencil)
         for i, row in enumerate(stencil.upper, n - len(stencil.upper)):
-            self._add_rule(_numbers(row), stride, stencil, i, n)
+            self._add_rule(as_numbers(row), stride, stencil, i, n)
         found = [0] * TERM_COLUMNS
         found[OUTPUT], found[INPUT], found[ROW_DIM] = (
             term.output, term.input, -1 if inside else term.dim,
@@ -206,7 +206,7 @@ def _end(index: int, n: int, sides: Any) -> Any:
     return index if sides is None else place(index, n, sides)
 
 
-def _undivided(stencil: Stencil) -> Stencil:
+def undivided(stencil: Stencil) -> Stencil:
     """The stencil with its divisors in its weights, where a division for each term would cost too much."""
 
     def row(each: Row) -> Row:
@@ -223,7 +223,7 @@ def _bits(number: Any) -> int:
     return int(np.float64(number).view(np.int64))
 
 
-def _numbers(row: Row) -> Row:
+def as_numbers(row: Row) -> Row:
     """A row for one sample, its weights as numbers."""
     weights = tuple(float(np.ravel(w)[0]) for w in row.weights)
     return row._replace(weights=weights)

@@ -1,0 +1,105 @@
+"""What the GPU engine asks of a device: tables uploaded without waiting, streams, captures of CUDA graphs."""
+
+import subprocess
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+# What a GPU's second-level cache holds, where PyTorch does not tell: that of an A100.
+_CACHE = 40 << 20
+
+
+class NotUploaded(Exception):
+    """A table is needed while a CUDA graph is captured, when nothing can be sent to the GPU."""
+
+
+class Table:
+    """Numbers on a device, sent there on one stream."""
+
+    def __init__(self, values: Any, stream: Any, sent: Any) -> None:
+        self.values, self.stream, self.sent = values, stream, sent
+
+
+# Tables that a captured graph reads whenever it is replayed must never be freed.
+_captured: dict[int, Table] = {}
+
+
+# What was sent, by its bytes: weights on the device make a plan new with every call, but not its tables.
+_sent: dict[Any, Table] = {}
+_SHORT = 1 << 17
+
+
+def upload(values: Any, device: Any) -> Table:
+    """A NumPy array on the device, before long: whoever uses it waits for it there."""
+    if values.nbytes > _SHORT:
+        return _send(values, device)
+    key = (device, values.dtype, values.tobytes())
+    found = _sent.get(key)
+    if found is None:
+        if len(_sent) >= 512:
+            _sent.clear()
+        found = _sent[key] = _send(values, device)
+    return found
+
+
+def _send(values: Any, device: Any) -> Table:
+    host = torch.from_numpy(values)
+    if device.type != "cuda":
+        return Table(host, None, None)
+    if torch.cuda.is_current_stream_capturing():
+        raise NotUploaded
+    # From pinned memory, so that this does not wait; PyTorch keeps that memory until it has been read.
+    there = host.pin_memory().to(device, non_blocking=True)
+    stream = torch.cuda.current_stream(device)
+    return Table(there, stream, stream.record_event())
+
+
+def use(table: Table) -> Any:
+    """The table's tensor, ready on the current stream."""
+    if table.stream is None:
+        return table.values
+    if torch.cuda.is_current_stream_capturing():
+        # Graphs are captured after a synchronisation, so that it has been sent.
+        _captured[id(table)] = table
+        return table.values
+    stream = torch.cuda.current_stream(table.values.device)
+    if stream != table.stream:
+        if table.sent is not None:
+            stream.wait_event(table.sent)
+            if table.sent.query():
+                table.sent = None
+        table.values.record_stream(stream)
+    return table.values
+
+
+def fill(table: Table, later: Any, dtype: Any) -> Table:
+    """A table with weights from the device put in, each at its index, by two operations of the device."""
+    values, pieces, at = use(table), [], 0
+    for start, piece in later:
+        pieces += [values[at:start], piece.detach()]
+        at = start + len(piece)
+    return Table(torch.cat([*pieces, values[at:]]).to(dtype), None, None)
+
+
+def guard(device: Any) -> AbstractContextManager[Any]:
+    """Makes the device the current one, as kernels are launched on that."""
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return nullcontext()
+    return torch.cuda.device(device)
+
+
+def cache_bytes(device: Any) -> int:
+    """What the device's second-level cache holds."""
+    if device.type != "cuda":
+        return _CACHE
+    return int(getattr(torch.cuda.get_device_properties(device), "L2_cache_size", 0)) or _CACHE
+
+
+def is_failure(error: Exception) -> bool:
+    """Whether Triton could not compile or load a kernel: for an unknown GPU, or without a C compiler."""
+    from triton.compiler.errors import CompilationError
+    from triton.runtime.errors import OutOfResources, PTXASError
+
+    kinds = (CompilationError, OutOfResources, PTXASError, subprocess.CalledProcessError)
+    return isinstance(error, kinds) or "C compiler" in str(error)
