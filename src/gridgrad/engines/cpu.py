@@ -71,8 +71,7 @@ def job(
 ) -> Run | None:
     """The plan laid out for all arrays that lie in memory as these do.
 
-    None where the kernel can't read or write arrays in place, and where what is to be kept is large beside
-    them.
+    None where the kernel can't take arrays in place, and where what is to be kept is large beside them.
     """
     dtype = computes[0]
     if any(each != dtype for each in computes) or not can_run(plan, inputs, computes):
