@@ -117,6 +117,7 @@ _MOST = 1024
 # Arguments of these types are told apart by their values; with floats by type too, since 1 == 1.0.
 _PLAIN: frozenset[type] = frozenset((int, str, type(None)))
 _FLAT = _PLAIN | {float}
+_SCALARS = tuple({np.dtype(code).type for code in "efdgbhilqBHILQ"})  # of NumPy, but no times
 
 
 def answer(
@@ -192,7 +193,7 @@ def _told(arguments: tuple[Any, ...], library: Standard) -> tuple[Any, Any]:
         value = None
         if kind in (tuple, list, range):
             value = _told(tuple(argument), library)
-        elif issubclass(kind, (np.floating, np.integer)) and kind is not np.timedelta64:
+        elif issubclass(kind, _SCALARS):
             value = kind, argument
         else:
             value = library.content(argument), None

@@ -16,9 +16,9 @@ from gridgrad.caching import remember
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
-
 _NAME, _TAGS = "run", (torch.Tag.pt2_compliant_tag,)
-_library = torch.library.Library("gridgrad", "FRAGMENT")  # its operator lives as long as it does
+# The operator lives as long as this does.
+_library: Any = torch.library.Library("gridgrad", "FRAGMENT")  # type: ignore[no-untyped-call]  # PyTorch does not type it
 
 
 class Order(NamedTuple):

@@ -227,7 +227,8 @@ def _fresh(x: Any, dtype: Any, count: int) -> list[Any]:
 
 def _span(x: Any) -> tuple[int, int]:
     """Where the first byte of x stands, and the one past its last."""
-    first, stop = extent(x.shape, x.stride(), x.element_size())
+    size = x.element_size()
+    first, stop = extent(x.shape, [size * stride for stride in x.stride()], size)
     return x.data_ptr() + first, x.data_ptr() + stop
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from gridgrad.engines import program
-from gridgrad.engines.memory import address, contiguous_strides, memory_order
+from gridgrad.engines.memory import address, as_pairs, contiguous_strides, memory_order
 from gridgrad.engines.recycling import empty
 from gridgrad.engines.staging import Inexact, Stages
 from gridgrad.engines.tables import compose
@@ -69,8 +69,7 @@ def job(
 ) -> Run | None:
     """The plan laid out for all arrays that lie in memory as these do.
 
-    None where the kernel can't read or write arrays in place, and where what is to be kept is large beside
-    them.
+    None where the kernel can't take arrays in place, and where what is to be kept is large beside them.
     """
     dtype = computes[0]
     if any(each != dtype for each in computes) or not can_run(plan, inputs, computes):
@@ -86,7 +85,7 @@ def _arranged(
 ) -> tuple[Plan, list[Any]]:
     """The plan and its arrays, these made real, with their dims in the order of memory."""
     if dtype.kind == "c":
-        inputs, outputs = ([_as_pairs(x) for x in arrays] for arrays in (inputs, outputs))
+        inputs, outputs = ([as_pairs(x) for x in arrays] for arrays in (inputs, outputs))
     kept = _kept(plan, inputs[0].shape)
     order = tuple(dim for dim in memory_order(inputs[0]) if dim in kept) or (0,)
     if order != tuple(range(inputs[0].ndim)):
@@ -324,16 +323,6 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=_compiling.release,
         after_in_child=_compiling.release,
     )
-
-
-def _as_pairs(x: Any) -> Any:
-    """Complex numbers as a last dim of real and imaginary parts."""
-    half = x.dtype.itemsize // 2
-    return np.ndarray(
-        (*x.shape, 2), f"{x.dtype.byteorder}f{half}", x, strides=(*x.strides, half)
-    ) if x.flags.c_contiguous else np.lib.stride_tricks.as_strided(
-        x.real, (*x.shape, 2), (*x.strides, half)
-    )  # fmt: skip
 
 
 def _kept(plan: Plan, shape: Sequence[int]) -> list[int]:

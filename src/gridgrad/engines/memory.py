@@ -29,6 +29,16 @@ def memory_order(x: Any) -> tuple[int, ...]:
     return tuple(sorted(range(x.ndim), key=lambda dim: -abs(strides[dim])))
 
 
+def as_pairs(x: Any) -> Any:
+    """Complex numbers as a last dim of real and imaginary parts."""
+    half = x.dtype.itemsize // 2
+    return np.ndarray(
+        (*x.shape, 2), f"{x.dtype.byteorder}f{half}", x, strides=(*x.strides, half)
+    ) if x.flags.c_contiguous else np.lib.stride_tricks.as_strided(
+        x.real, (*x.shape, 2), (*x.strides, half)
+    )  # fmt: skip
+
+
 def address(x: Any) -> int:
     """Where the sample at index 0 of every dim stands."""
     return int(x.__array_interface__["data"][0])
