@@ -220,11 +220,11 @@ def test_an_interrupt_while_waiting_left_the_others_running():
                     begun.wait()
                     continue
                 running.append(task)
+                threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
                 begun.set()
-                time.sleep(0.6)
+                time.sleep(0.9)
                 running.pop()
 
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:
             threads.share(work, list(range(2)), 2)
         except KeyboardInterrupt:
