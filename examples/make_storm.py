@@ -31,8 +31,8 @@ def storm(nx: int = 121, ny: int = 101, hours: int = 24) -> xr.Dataset:
     up = y - (0.4 * ny * STEP + 4.0 * age)
     low = np.exp(0.5 - (right**2 + up**2) / (2 * RADIUS**2))
     turn = 25.0 * low / RADIUS  # the wind turns around the low, 25 m/s at RADIUS
-    fold = np.arctan2(up, right) * low
-    front = (up + 150_000.0 * np.sin(right / 600_000.0) + 200_000.0 * fold) / 120_000.0
+    came = up * np.cos(low) - right * np.sin(low)  # how far north of the low its air came from
+    front = (came + 150_000.0 * np.sin(right / 600_000.0)) / 120_000.0
     fields = {
         "u": (12.0 - up * turn, "m s-1", "eastward wind", "eastward_wind"),
         "v": (4.0 + right * turn, "m s-1", "northward wind", "northward_wind"),
