@@ -24,8 +24,8 @@ RUNS = {
 
 
 def test_every_example_is_run():
-    """That of distributed tensors is run by test_dtensor.py, on two ranks."""
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*RUNS, "distributed"}
+    """That of distributed tensors is run by test_dtensor.py, on two ranks; the storm by test_docs.py."""
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*RUNS, "distributed", "make_storm"}
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -115,7 +115,8 @@ def by_cluster(
     sent = client.scatter(job, broadcast=True)
     most = 2 * sum(client.nthreads().values())
     waiting = iter(regions)
-    running = distributed.as_completed(with_results=False)
+    # Without the loop it would look for a default client, which ours is not.
+    running = distributed.as_completed(loop=client.loop, with_results=False)
     of: dict[Any, Region] = {}
 
     def submit(region: Region) -> None:
