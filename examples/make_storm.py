@@ -1,6 +1,6 @@
 """A made storm in a NetCDF file, as a weather model would write it: what docs/cli.md works on.
 
-A low crosses a plane of 2400 km by 2000 km towards the east-north-east in a day, in a wind that blows from the
+A low crosses a plane of 2400 km by 2000 km towards the east-north-east in a day, in a wind that blows from
 west, and folds the border between warm and cold air around itself.
 
     python examples/make_storm.py [storm.nc]
