@@ -1,9 +1,15 @@
 """What every test shares: Hypothesis' profile, and the array libraries as a fixture."""
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, settings
 
 from .calling import LIBRARIES, Library
+
+# Kernels of the GPU engine run in Triton's interpreter, which must be known before the first is defined. On a
+# machine with a GPU `make test-gpu` says 0.
+os.environ.setdefault("TRITON_INTERPRET", "1")
 
 # The same examples on every run, so that a failure is always the change's own. New ones are looked
 # for with pytest --hypothesis-profile=explore.

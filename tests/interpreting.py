@@ -1,13 +1,9 @@
 """The GPU engine without a GPU: its kernel under Triton's interpreter, on tensors in memory."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
-
-# Triton asks when a kernel is defined. On a machine with a GPU `make test-gpu` sets it to 0.
-os.environ.setdefault("TRITON_INTERPRET", "1")
 
 import numpy as np
 import torch

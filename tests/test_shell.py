@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +151,9 @@ def test_a_version_2_store_stays_one():
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".nc", ".h5", ".zarr", ".pt", ".safetensors"])
 def test_arrays_in_every_format(suffix):
     values = np.random.default_rng(0).normal(size=(5, 6)).astype("f4")
-    done("derivative", save(values), f"g{suffix}", "--dim", 1, "--spacing", 0.5, "--order", 2)
+    words = ["--dim", 1, "--spacing", 0.5, "--order", 2, "--quiet"]
+    result = command("derivative", save(values), f"g{suffix}", *words)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     dataset = open_source(f"g{suffix}").dataset
     (found,) = dataset.data_vars.values()
     np.testing.assert_array_equal(found.values, gridgrad.derivative(values, order=2, spacing=0.5))
@@ -240,3 +244,34 @@ def test_completion_is_offered():
     result = command("--show-completion", "bash", env={**os.environ, "SHELL": "/bin/bash"})
     assert "--install-completion" in command("--help").stdout
     assert "_GRIDGRAD_COMPLETE" in result.stdout or "complete" in result.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+def test_a_bar_on_a_terminal():
+    import pty
+
+    parent, child = pty.openpty()
+    words = ["gradient", save(np.zeros((300, 400))), "g.zarr", "--dim", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "gridgrad", *words],
+        stdout=subprocess.PIPE, stderr=child, env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    ) as process:  # fmt: skip
+        os.close(child)
+        said = b""
+        while True:
+            try:
+                part = os.read(parent, 1 << 16)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            said += part
+        table = process.stdout.read()
+    os.close(parent)
+    assert process.returncode == 0
+    text = said.decode()
+    assert "gradient of f.npy" in text  # the bar, which goes when it is done
+    assert "kB" in text
+    assert text.rstrip().endswith("Wrote 'g.zarr'.")
+    assert b"df" not in said
+    assert b"dvalues_ddim0" in table

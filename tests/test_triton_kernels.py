@@ -11,14 +11,14 @@ import torch
 from gridgrad.engines import triton as engine
 from gridgrad.engines import triton_walk
 
-from . import interpreting  # noqa: F401  # first: it says how the kernel is defined
 from . import triton_forms as forms
 
 
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory):
     """The variants compiled, for compute capability 9.0."""
-    given = {**os.environ, "TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("triton"))}
+    folder = str(tmp_path_factory.mktemp("triton"))
+    given = {**os.environ, "TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": folder}
     command = [sys.executable, "-m", "tests.triton_variants"]
     done = subprocess.run(command, capture_output=True, text=True, env=given, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,18 +1,15 @@
 """Compiles what the GPU engine runs, for a GPU that need not be there, and prints what came of it as JSON.
 
-A program of its own, since Triton's interpreter and its compiler do not share a process.
+A program of its own, with TRITON_INTERPRET=0: Triton's interpreter and its compiler do not share a process.
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
-
-os.environ["TRITON_INTERPRET"] = "0"
 
 import triton
 from triton.backends.compiler import GPUTarget
