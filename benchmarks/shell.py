@@ -52,7 +52,7 @@ os.sync()
 
 
 class Run(NamedTuple):
-    """One process: how long it took, and what it held at most."""
+    """One process: how long it took, and what it held at most, or this one when it began that one."""
 
     seconds: float
     peak: int
@@ -137,15 +137,15 @@ def page(runs: dict[str, list[Run]], short: dict[str, float], size: float, facts
     seconds = {
         name: statistics.median(each.seconds for each in found) for name, found in runs.items()
     }
-    peaks = {name: max(each.peak for each in found) for name, found in runs.items()}
+    peak = max(each.peak for each in runs["gridgrad"])
     ratios = {name: seconds["gridgrad"] / value for name, value in seconds.items()}
 
     def verdict(met: bool) -> str:
         return "met" if met else "**MISSED**"
 
     rows = [
-        ("peak memory with `--memory 1GB`", "at most 1 GB", f"{peaks['gridgrad'] / 1e6:.0f} MB",
-         verdict(peaks["gridgrad"] <= MOST)),
+        ("peak memory with `--memory 1GB`", "at most 1 GB", f"{peak / 1e6:.0f} MB",
+         verdict(peak <= MOST)),
         ("time over a plain copy, chunk by chunk", f"at most {SLOWER} x",
          f"{digits(ratios['one thread'])} x", verdict(ratios["one thread"] <= SLOWER)),
         ("the same, a copy by two threads", "", f"{digits(ratios['two threads'])} x", ""),
@@ -156,16 +156,13 @@ def page(runs: dict[str, list[Run]], short: dict[str, float], size: float, facts
     ]  # fmt: skip
     table = ["| work | required | measured | verdict |", "|---|---|---:|---|"]
     table += [f"| {' | '.join(row)} |" for row in rows]
-    times = ["| process | time | peak memory |", "|---|---:|---:|"]
+    times = ["| process | time |", "|---|---:|"]
     names = {
         "gridgrad": "`gridgrad gradient in.zarr out.zarr --dim lat,lon --memory 1GB`",
         "one thread": "a copy of each chunk, written twice",
         "two threads": "the same by two threads",
     }
-    times += [
-        f"| {names[name]} | {duration(seconds[name])} | {peaks[name] / 1e6:.0f} MB |"
-        for name in runs
-    ]
+    times += [f"| {names[name]} | {duration(seconds[name])} |" for name in runs]
     count = len(next(iter(runs.values())))
     parts = [
         "# A store larger than memory",
