@@ -75,9 +75,9 @@ def killed_after(count, output, *words, how=signal.SIGKILL):
 
 
 @pytest.mark.usefixtures("source")
-@pytest.mark.parametrize("output", ["g.zarr", "g.nc"])
+@pytest.mark.parametrize("output", ["g.zarr", pytest.param("g.nc", marks=pytest.mark.exhaustive)])
 def test_killed_at_random_moments_and_resumed_each_time(output, request):
-    kills = 10 if request.config.getoption("--all") else 3 if output == "g.zarr" else 1
+    kills = 10 if request.config.getoption("--all") else 3
     assert script(SLOWLY, *WORDS, f"whole-{output}").returncode == 0
     total = lines(Path("computed"))
     Path("computed").unlink()

@@ -15,7 +15,7 @@ import gridgrad
 import gridgrad.xarray
 from gridgrad.app import job
 from gridgrad.app.cli import app
-from gridgrad.app.files import open_source
+from gridgrad.app.files import open_source, write_dataset
 
 from .commanding import command, done, save
 
@@ -158,6 +158,34 @@ def test_arrays_in_every_format(suffix):
     (found,) = dataset.data_vars.values()
     np.testing.assert_array_equal(found.values, gridgrad.derivative(values, order=2, spacing=0.5))
     assert found.dtype == "f4"
+
+
+@pytest.mark.parametrize(
+    "suffix", [".csv", ".parquet", ".npz", ".pt", ".nc", ".h5", ".zarr", ".tif"]
+)
+def test_every_format_is_read_by_the_command(suffix):
+    """GRIB, images and zipped stores, which are not written, are made by hand in other tests."""
+    values = np.random.default_rng(0).normal(size=(5, 6)).astype("f4")
+    words = ["--dim", 0, "--spacing", 0.5, "--accuracy", 4, "--edge-order", 1]
+    if suffix in (".csv", ".parquet"):
+        Path("g.csv").write_text(
+            "x,f\n" + "".join(f"{x},{f}\n" for x, f in enumerate(values.ravel()))
+        )
+        if suffix == ".parquet":
+            open_source("g.csv", coordinate="x").dataset.to_dataframe().to_parquet("g.parquet")
+        words, values = ["--coordinate", "x", "--accuracy", 4, "--edge-order", 1], values.ravel()
+        spacing = 1
+    else:
+        write_dataset(xr.Dataset({"f": (("y", "x"), values)}), Path(f"g{suffix}"), suffix)
+        spacing = 0.5
+    result = command("gradient", f"g{suffix}", "out.npz", *words, "--quiet")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    with np.load("out.npz") as found:
+        slope = found[next(name for name in found.files if name.startswith("d"))]
+    expected = gridgrad.gradient(
+        values.astype(slope.dtype), dim=0, spacing=spacing, accuracy=4, edge_order=1
+    )
+    np.testing.assert_allclose(slope, expected[0], rtol=1e-5, atol=1e-5)
 
 
 def test_a_table_with_dates():

@@ -42,7 +42,7 @@ def assembled(result, chunks):
     return found
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(case=calls())
 def test_no_bit_depends_on_the_regions(case):
     name, how, arrays, chunks = case

@@ -14,7 +14,7 @@ from gridgrad.app.source import FileProblem
 from gridgrad.app.summary import Summary
 
 # Seconds that a scheduler has to answer.
-_PATIENCE = 8
+_PATIENCE = 6
 
 Finished = Callable[[Region, list[Summary], list[Any] | None], None]
 
