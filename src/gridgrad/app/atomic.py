@@ -15,6 +15,23 @@ def check_output(
 ) -> None:
     """Refuse an output that could not be written, or should not be, before any work is done for
     it."""
+    check_place(path, option, suffixes)
+    if not path.exists():
+        return
+    if any(source.exists() and path.samefile(source) for source in inputs):
+        raise FileProblem(
+            f"{option} {shown(path)} is also an input; choose another name for the output."
+        )
+    if not path.is_file():
+        raise FileProblem(
+            f"{option} {shown(path)} cannot be written, because it exists and is not a file."
+        )
+    if not force:
+        raise _exists(path)
+
+
+def check_place(path: Path, option: str, suffixes: Iterable[str]) -> None:
+    """Refuse a name of no known format, and a folder that takes no new files."""
     if path.suffix.lower() not in suffixes:
         raise FileProblem(
             f"{option} cannot be {shown(path)}, because its name must end in one of "
@@ -30,18 +47,6 @@ def check_output(
             f"{option} {shown(path)} cannot be written, because the folder {shown(folder)} allows "
             "no new files."
         )
-    if not path.exists():
-        return
-    if any(source.exists() and path.samefile(source) for source in inputs):
-        raise FileProblem(
-            f"{option} {shown(path)} is also an input; choose another name for the output."
-        )
-    if not path.is_file():
-        raise FileProblem(
-            f"{option} {shown(path)} cannot be written, because it exists and is not a file."
-        )
-    if not force:
-        raise _exists(path)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import xarray as xr
 import gridgrad
 from gridgrad._version import __version__
 from gridgrad.app import stream, words
+from gridgrad.app.atomic import check_place
 from gridgrad.app.budget import installed, resident, told_bytes
 from gridgrad.app.draft import Draft, fingerprint
 from gridgrad.app.files import OUTPUTS, check_writable, write_dataset
@@ -241,19 +242,7 @@ def _nowhere(*_: Any) -> None:
 def _check_output(output: Path, results: Results, how: How) -> None:
     """Refuse an output that could not be written, or should not be, before any work is done for it."""
     suffix = output.suffix.lower()
-    if suffix not in OUTPUTS:
-        raise FileProblem(
-            f"the output cannot be {shown(output)}, because its name must end in one of {', '.join(OUTPUTS)}."
-        )
-    folder = output.parent
-    if not folder.is_dir():
-        raise FileProblem(
-            f"{shown(output)} cannot be written, because there is no folder {shown(folder)}."
-        )
-    if not os.access(folder, os.W_OK):
-        raise FileProblem(
-            f"{shown(output)} cannot be written, because the folder {shown(folder)} allows no new files."
-        )
+    check_place(output, "the output", OUTPUTS)
     mine = Path(os.path.realpath(output))
     for source in results.inputs:
         other = Path(os.path.realpath(source))

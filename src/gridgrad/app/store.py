@@ -1,8 +1,6 @@
 """Where results go while they are made: a Zarr store on disk, or memory, if they are few."""
 
-import math
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,6 @@ import xarray as xr
 from gridgrad.app.files import encoding_for
 from gridgrad.app.files.layout import CF_NAMES, zarr_format
 from gridgrad.app.job import Job, Part, Region
-
-Writer = Callable[[Part, Region, list[Any]], None]
 
 
 class Store:
@@ -106,10 +102,3 @@ class Held:
 def fits_in_memory(job: Job, limit: int) -> bool:
     """Whether results and the file that is made of them are few enough to be held at once."""
     return 2 * job.output_bytes <= limit
-
-
-def region_count(job: Job) -> int:
-    return sum(
-        math.prod(math.ceil(n / k) for n, k in zip(part.shape, lengths, strict=True))
-        for part, lengths in zip(job.parts, job.lengths, strict=True)
-    )
