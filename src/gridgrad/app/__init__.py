@@ -2,7 +2,11 @@
 
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
+
+# What a shell shows of a command that a signal ended, which the commands end with.
+_SIGNALS = {128 + number: number for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 def main() -> None:
@@ -14,6 +18,10 @@ def main() -> None:
         from gridgrad.app.cli import app
 
         app()
+    except SystemExit as end:
+        if end.code in _SIGNALS:
+            _die(_SIGNALS[end.code])
+        raise
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] == "gridgrad":
             raise
@@ -25,7 +33,20 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         print("gridgrad: Interrupted.", file=sys.stderr)
-        sys.exit(130)
+        _die(signal.SIGINT)
+
+
+def _die(number: signal.Signals) -> None:
+    """End by the signal itself, once all is unwound.
+
+    A shell's loop over many files ends only with a command that a signal ended. What the interpreter
+    would do last is left out: Zarr's event loop would tell of each task that was cut off.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
