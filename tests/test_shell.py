@@ -303,3 +303,15 @@ def test_a_bar_on_a_terminal():
     assert text.rstrip().endswith("Wrote 'g.zarr'.")
     assert b"df" not in said
     assert b"dvalues_ddim0" in table
+
+
+@pytest.mark.parametrize("suffix", ["npz", "nc"])
+def test_spacing_is_found_in_the_input_though_var_names_another(suffix):
+    values, x = np.arange(30.0).reshape(5, 6) ** 2, np.arange(6.0) ** 1.5
+    if suffix == "npz":
+        np.savez("in.npz", z=values, x=x)
+    else:
+        xr.Dataset({"z": (("dim0", "dim1"), values), "x": ("dim1", x)}).to_netcdf("in.nc")
+    done("gradient", f"in.{suffix}", "out.npz", "--var", "z", "--dim", "dim1", "--spacing", "x")
+    with np.load("out.npz") as found:
+        np.testing.assert_allclose(found["dz_ddim1"], np.gradient(values, x, axis=1), rtol=1e-12)
