@@ -270,13 +270,13 @@ class Case:
 def check_generated(meshes):
     """Operators, forwards and backwards: the bits of the whole, and no byte more than the halos'."""
     choose, counts, done = random.Random(1), [], 0
-    for _ in range(120):
+    for _ in range(70):
         case = Case(choose, meshes)
         try:
             done += case.run(counts)
         except Exception as error:
             raise AssertionError(f"{case!r}: {error}") from error
-    assert done > 80, done
+    assert done > 45, done
     return counts
 
 

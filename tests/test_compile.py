@@ -53,8 +53,22 @@ def fresh():
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("form", FORMS)
+# Each form in float32, and each dtype in the forms without and with coordinates; with --all, each in each.
+@pytest.mark.parametrize(
+    ("form", "dtype"),
+    [
+        pytest.param(
+            form,
+            dtype,
+            marks=()
+            if dtype == torch.float32 or form in ("no-spacing", "mixed")
+            else pytest.mark.exhaustive,
+        )
+        for form in FORMS
+        for dtype in (torch.float32, torch.int32, torch.bfloat16)
+    ],
+    ids=str,
+)
 def test_compiles_anew_for_every_new_shape(form, dtype):
     count = Counter()
     compiled = torch.compile(FORMS[form], backend=count, dynamic=True, fullgraph=True)

@@ -297,8 +297,13 @@ def axis_of(entry: Any, dim: int, n: int) -> Any:
     return found
 
 
+def stencil_of(entry: Any, dim: int, n: int, order: int, accuracy: int, edge_order: int) -> Any:
+    """The stencil that an operator would build."""
+    return build(axis_of(entry, dim, n), order, accuracy, edge_order)
+
+
 def a_stencil(entry: Any, dim: int, n: int, order: int, accuracy: int, edge_order: int):
-    """The stencil that an operator would build, and the grid that it stands for."""
+    """The same, and the grid that it stands for: fractions, which are slow where n is large."""
     axis = axis_of(entry, dim, n)
     stencil = build(axis, order, accuracy, edge_order)
     is_uniform = axis.spacing.positions is None

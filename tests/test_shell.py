@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -303,3 +304,29 @@ def test_a_bar_on_a_terminal():
     assert text.rstrip().endswith("Wrote 'g.zarr'.")
     assert b"df" not in said
     assert b"dvalues_ddim0" in table
+
+
+@pytest.mark.parametrize("suffix", ["npz", "nc"])
+def test_spacing_is_found_in_the_input_though_var_names_another(suffix):
+    values, x = np.arange(30.0).reshape(5, 6) ** 2, np.arange(6.0) ** 1.5
+    if suffix == "npz":
+        np.savez("in.npz", z=values, x=x)
+    else:
+        xr.Dataset({"z": (("dim0", "dim1"), values), "x": ("dim1", x)}).to_netcdf("in.nc")
+    done("gradient", f"in.{suffix}", "out.npz", "--var", "z", "--dim", "dim1", "--spacing", "x")
+    with np.load("out.npz") as found:
+        np.testing.assert_allclose(found["dz_ddim1"], np.gradient(values, x, axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("output", ["g.nc", "g.cdf", "g.h5", "g.zarr"])
+def test_a_dim_that_may_grow_stays_one(output, in_memory, monkeypatch):
+    """As a record dim of NetCDF may, to which other tools append; Zarr's all may."""
+    monkeypatch.setattr("gridgrad.app.produce.fits_in_memory", lambda *_: in_memory)
+    winds().to_netcdf("f.nc", unlimited_dims=["time"], engine="netcdf4")
+    done("gradient", "f.nc", output, "--var", "u", "--dim", "lat,lon")
+    if output != "g.zarr":
+        with netCDF4.Dataset(output) as found:
+            assert [name for name, dim in found.dimensions.items() if dim.isunlimited()] == ["time"]
+    expected = winds().u.gridgrad.gradient(["lat", "lon"]).du_dlat
+    np.testing.assert_array_equal(open_source(output).dataset.du_dlat, expected)

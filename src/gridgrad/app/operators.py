@@ -61,7 +61,7 @@ class Results:
         given = words.by_dim(
             request.spacing,
             "--spacing",
-            lambda text: words.spacing(text, self.source.dataset, []),
+            lambda text: words.spacing(text, self.source.dataset, [], request.source),
             dims,
         )
         if given is None:
@@ -190,7 +190,10 @@ def _options(
 ) -> dict[str, Any]:
     dataset = source.dataset
     given = words.by_dim(
-        request.spacing, "--spacing", lambda text: words.spacing(text, dataset, inputs), dims
+        request.spacing,
+        "--spacing",
+        lambda text: words.spacing(text, dataset, inputs, request.source),
+        dims,
     )
     if source.counts_samples:
         steps = given if isinstance(given, dict) else {}

@@ -277,6 +277,7 @@ def _check_output(output: Path, results: Results, how: How) -> None:
 def _template(results: Results, job: Job) -> xr.Dataset:
     """The results' names, coordinates and attributes, with no samples."""
     dataset = results.dataset.copy()
+    dataset.encoding = {"unlimited_dims": results.source.dataset.encoding.get("unlimited_dims", ())}
     for part in job.parts:
         for name, dtype in zip(part.names, part.dtypes, strict=True):
             before = dataset.variables[name]

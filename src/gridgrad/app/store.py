@@ -54,7 +54,9 @@ class Store:
     def opened(self) -> xr.Dataset:
         """The results, to be read lazily."""
         found: xr.Dataset = xr.open_zarr(self.path, chunks={})
-        return found[list(self.template.data_vars)]
+        found = found[list(self.template.data_vars)]
+        found.encoding = dict(self.template.encoding)
+        return found
 
 
 class StoreWriter:

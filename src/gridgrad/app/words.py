@@ -1,6 +1,7 @@
 """What options mean: lists, names with values, boundaries, dims, spacing."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,28 +106,33 @@ def size(option: str) -> Callable[[str], int]:
     return read
 
 
-def spacing(text: str, dataset: "xr.Dataset", inputs: list[Path]) -> Any:
+def spacing(text: str, dataset: "xr.Dataset", inputs: list[Path], origin: str) -> Any:
     """A step, the positions in a .npy or .csv file, or a 1-D variable of the input.
 
-    Files that are read are added to `inputs`.
+    Files that are read are added to `inputs`. `origin` is the input, of which `dataset` may be a part.
     """
+    from gridgrad.app.files import open_source
+
     found = _number(text)
     if not isinstance(found, str):
         return found
+    path = Path(text)
+    a_file = path.suffix.lower() in (".npy", ".csv")
+    if text not in dataset.variables and not a_file:
+        # --var leaves only the variables that are differentiated.
+        with suppress(FileProblem):
+            dataset = open_source(origin, var=[text]).dataset
     if text in dataset.variables:
         if dataset[text].ndim != 1:
             raise GridError(
                 f"--spacing {text!r} must be 1-D, but has the dims {dataset[text].dims}."
             )
         return dataset[text].values
-    path = Path(text)
-    if path.suffix.lower() not in (".npy", ".csv"):
+    if not a_file:
         raise FileProblem(
             f"--spacing must be a number, a .npy or .csv file with positions, or the name of a variable of "
             f"the input, but is {text!r}."
         )
-    from gridgrad.app.files import open_source
-
     inputs.append(path)
     values = next(iter(open_source(text).dataset.data_vars.values())).values
     if values.ndim != 1:

@@ -108,8 +108,7 @@ def _given(obj: Labelled, found: Sequence[Found], spacing: Any) -> dict[Hashable
         if each.dim in given and each.variable is not None:
             raise GridError(
                 f"spacing is given twice for the dim {each.dim!r}: by the argument and by the coordinate "
-                f"{each.name!r}; leave the dim out of the argument, or drop the coordinate with "
-                "drop_vars."
+                f"{each.name!r}; leave the dim out of the argument, or take the coordinate away."
             )
     return given
 

@@ -70,10 +70,20 @@ def write(dataset: xr.Dataset, path: Path, suffix: str) -> None:
         dataset.to_netcdf(path, format=form, engine="netcdf4")
 
 
+def _unlimited(dataset: xr.Dataset, suffix: str) -> list[Any]:
+    """The dims that may grow, as in the input; in NetCDF 3 one at most, the first of its variables."""
+    grows = [dim for dim in dataset.encoding.get("unlimited_dims", ()) if dim in dataset.dims]
+    if suffix == CLASSIC:
+        grows = [
+            dim for dim in grows if all(dim not in each.dims[1:] for each in dataset.variables.values())
+        ][:1]  # fmt: skip
+    return grows
+
+
 def encoded(dataset: xr.Dataset, suffix: str) -> xr.Dataset:
     """The dataset with the encoding that it is to be written with."""
     result = dataset.copy()
-    result.encoding = {}
+    result.encoding = {"unlimited_dims": _unlimited(dataset, suffix)}
     result.attrs = _plain(result.attrs)
     for name, variable in result.variables.items():
         encoding = encoding_for(variable, suffix)
