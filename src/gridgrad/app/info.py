@@ -118,14 +118,14 @@ def _dim_row(dim: "Dim") -> tuple[str, ...]:
     return (
         dim.name,
         str(dim.n),
-        dim.coordinate if dim.coordinate != dim.name else "yes",
+        "yes" if dim.coordinate == dim.name else str(dim.coordinate),
         known.first or "",
         known.last or "",
         known.spacing,
         dim.unit or "",
         dim.dtype or "",
         remark,
-    )  # type: ignore[return-value]  # the coordinate has a name
+    )
 
 
 def _variable_row(each: "Held", counts: "Counts | None") -> tuple[str, ...]:

@@ -62,7 +62,7 @@ class Part:
         if run is None:
             found = [each.read(box) for each in self.arrays]
         else:
-            found = run.on(box, [each.number for each in self.arrays])  # type: ignore[attr-defined]  # those of a run are Derived
+            found = run.on(box, [each.number for each in self.arrays if isinstance(each, Derived)])
         return [
             each.astype(dtype, copy=False) for each, dtype in zip(found, self.dtypes, strict=True)
         ]

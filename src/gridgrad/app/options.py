@@ -118,7 +118,7 @@ def shared(work: Callable[..., None]) -> Callable[[Callable[..., None]], Callabl
         signatures = [inspect.signature(each) for each in (_source, command, _shared)]
         found = [each for signature in signatures for each in signature.parameters.values()]
         run.__name__, run.__doc__ = command.__name__, command.__doc__
-        run.__signature__ = inspect.Signature(found)  # type: ignore[attr-defined]  # what inspect reads
+        run.__signature__ = inspect.Signature(found)  # type: ignore[attr-defined]  # inspect, and so Typer, looks here (PEP 362)
         run.__annotations__ = {each.name: each.annotation for each in found}
         return run
 

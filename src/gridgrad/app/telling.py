@@ -1,5 +1,6 @@
 """What is said on stderr, and how every fault ends: one sentence, a status, never a traceback."""
 
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -18,9 +19,9 @@ def say(sentence: str) -> None:
 @contextmanager
 def told() -> Iterator[None]:
     """Tell what goes wrong, and end with status 2 (130 after an interrupt)."""
-    with suppress(AttributeError):
+    if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal cannot write is shown in escapes.
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # see suppress
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         yield
         if sys.stdout is not None:

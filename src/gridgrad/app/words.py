@@ -1,7 +1,7 @@
 """What options mean: lists, names with values, boundaries, dims, spacing."""
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,19 +116,13 @@ def spacing(text: str, dataset: "xr.Dataset", inputs: list[Path], origin: str) -
     found = _number(text)
     if not isinstance(found, str):
         return found
-    path = Path(text)
-    a_file = path.suffix.lower() in (".npy", ".csv")
-    if text not in dataset.variables and not a_file:
-        # --var leaves only the variables that are differentiated.
-        with suppress(FileProblem):
-            dataset = open_source(origin, var=[text]).dataset
     if text in dataset.variables:
-        if dataset[text].ndim != 1:
-            raise GridError(
-                f"--spacing {text!r} must be 1-D, but has the dims {dataset[text].dims}."
-            )
-        return dataset[text].values
-    if not a_file:
+        return _positions(text, dataset)
+    path = Path(text)
+    if path.suffix.lower() not in (".npy", ".csv"):
+        # --var leaves only the variables that are differentiated.
+        with suppress(FileProblem), closing(open_source(origin, var=[text])) as whole:
+            return _positions(text, whole.dataset)
         raise FileProblem(
             f"--spacing must be a number, a .npy or .csv file with positions, or the name of a variable of "
             f"the input, but is {text!r}."
@@ -138,6 +132,12 @@ def spacing(text: str, dataset: "xr.Dataset", inputs: list[Path], origin: str) -
     if values.ndim != 1:
         raise FileProblem(f"--spacing {shown(path)} must be 1-D, but is {values.ndim}-D.")
     return values
+
+
+def _positions(name: str, dataset: "xr.Dataset") -> Any:
+    if dataset[name].ndim != 1:
+        raise GridError(f"--spacing {name!r} must be 1-D, but has the dims {dataset[name].dims}.")
+    return dataset[name].values
 
 
 def _number(text: str) -> Any:

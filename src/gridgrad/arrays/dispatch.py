@@ -42,7 +42,8 @@ def _find(x: Any, name: str) -> Standard:
                 return Distributed()
             return Traced() if is_compiling() else Torch()
     if hasattr(x, "gridgrad_library"):
-        return x.gridgrad_library()  # type: ignore[no-any-return]  # ours: it is no array of a library
+        library: Standard = x.gridgrad_library()  # ours: it is no array of a library
+        return library
     if array_api_compat.is_dask_array(x):
         from gridgrad.arrays import dask  # it is loaded: its class is in hand
 

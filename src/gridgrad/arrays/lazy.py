@@ -1,5 +1,6 @@
 """What libraries have in common whose arrays hold no samples yet: they follow another library's rules."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,16 +8,16 @@ from gridgrad.arrays.standard import Standard
 from gridgrad.plan import Plan
 
 
-class Lazy(Standard):
+class Lazy(Standard, ABC):
     """Arrays whose samples come later, as arrays of `inner`, whose dtypes and promotion they have."""
 
     def __init__(self, inner: Standard, name: str) -> None:
         self.inner, self.xp, self.name = inner, inner.xp, name
         self.keeps_numpy_scalars = inner.keeps_numpy_scalars
 
+    @abstractmethod
     def meta(self, x: Any) -> Any:
         """An array of `inner` with the dtype and the number of dims of x; x itself if it is `inner`'s."""
-        raise NotImplementedError
 
     def namespace(self, x: Any) -> Any:
         return self.inner.namespace(self.meta(x))

@@ -103,7 +103,7 @@ class Band(BackendArray):
 
 def _bands(path: Path) -> xr.Dataset:
     rasterio = _rasterio()
-    import rioxarray  # noqa: F401  # registers .rio
+    import rioxarray  # noqa: F401  # importing it gives datasets the .rio used below
 
     with rasterio.open(path) as file:
         packed = (file.profile.get("compress") or "").lower() or None
@@ -276,7 +276,7 @@ def _transform(dataset: xr.Dataset, dims: tuple[Any, ...], path: Path) -> Any:
 
 def _crs(dataset: xr.Dataset, dims: tuple[Any, ...]) -> Any:
     """The coordinate system that came with the samples, or that of degrees of latitude and longitude."""
-    import rioxarray  # noqa: F401  # registers .rio
+    import rioxarray  # noqa: F401  # importing it gives datasets the .rio used below
 
     if dataset.rio.crs is not None:
         return dataset.rio.crs

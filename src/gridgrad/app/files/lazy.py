@@ -85,7 +85,7 @@ class Mapped(BackendArray):
             mode,
             self.offset,
             self.shape,
-            self.order,  # type: ignore[call-overload]  # mode, order
+            self.order,  # type: ignore[call-overload]  # NumPy types mode and order as literals
         )
 
 
