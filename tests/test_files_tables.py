@@ -90,10 +90,17 @@ def test_var_chooses_columns_and_the_others_need_not_be_numbers() -> None:
     np.testing.assert_array_equal(got(name, coordinate="t", var=["v"]).v, [5, 9])
     assert list(got(name, coordinate="t", var=["w", "v"])) == ["w", "v"]
     assert got(name, var=["v"]).v.dims == ("dim0",)
-    assert "choose the one" in problem(name, coordinate="t")
+    assert list(got(name, coordinate="t")) == ["when", "v", "w"]
     assert "'when', 'who', 't', 'v', 'w'" in problem(name, coordinate="z")
     assert "two columns" in problem(name, coordinate="t", var=["t"])
     np.testing.assert_array_equal(got(text("0 5\n1 7\n"), coordinate="0", var=["1"])["1"], [5, 7])
+
+
+def test_all_columns_of_numbers_lie_over_dates() -> None:
+    source = open_source(text("day,v,who,w\n2024-02-28,1,ann,3\n2024-03-01,2,bob,5\n"))
+    assert list(source.dataset) == ["v", "w"]
+    np.testing.assert_array_equal(source.dataset.w, [3, 5])
+    assert "no column to differentiate" in problem(text("1\n2\n"), coordinate="0")
 
 
 def test_dates_as_positions() -> None:

@@ -53,7 +53,7 @@ def _operate(command: str, **given: Any) -> None:
         from gridgrad.app.produce import How, produce
         from gridgrad.app.progress import watcher
         from gridgrad.app.source import shown
-        from gridgrad.app.words import split
+        from gridgrad.app.words import names, split
         from gridgrad.errors import NonMonotonicWarning
 
         output, quiet, memory = given["output"], given["quiet"], given["memory"]
@@ -69,7 +69,10 @@ def _operate(command: str, **given: Any) -> None:
                 inputs=[Path(given["source"])],
             )
         several: dict[str, Any] = {
-            key: tuple(split(given[key])) for key in ("var", "dim", "boundary", "period")
+            "var": tuple(names(given["var"], "--var")),
+            "dim": tuple(names(given["dim"], "--dim")),
+            "boundary": tuple(split(given["boundary"])),
+            "period": tuple(split(given["period"])),
         }
         alone = ("accuracy", "edge_order", "time_unit", "coordinate", "dtype")
         request = Request(

@@ -50,9 +50,9 @@ def info(
     with told():
         from gridgrad.app.files import open_source
         from gridgrad.app.survey import count, survey
+        from gridgrad.app.words import names
 
-        names = [each.strip() for text in var or () for each in text.split(",")]
-        opened = open_source(source, coordinate=coordinate, var=names or None)
+        opened = open_source(source, coordinate=coordinate, var=names(var, "--var") or None)
         try:
             options = [] if coordinate is None else ["--coordinate", coordinate]
             found = survey(opened, source, options)

@@ -106,6 +106,7 @@ def plot(
       gridgrad plot sample:terrain profile.svg --at y=12000 --kind line
     """
     with told():
+        from gridgrad.app import words
         from gridgrad.app.atomic import check_output, published
         from gridgrad.app.files import open_source
         from gridgrad.app.source import shown
@@ -120,7 +121,8 @@ def plot(
         }
         target = _target(source, picture)
         check_output(target, "PICTURE", suffixes=PLOTS, force=force, inputs=[Path(source)])
-        names, components = _names(var), _names([vector] if vector else None)
+        names = words.names(var, "--var")
+        components = words.names([vector] if vector else None, "--vector")
         opened = open_source(source, coordinate=coordinate, var=[*names, *components] or None)
         try:
             figure, notes = _drawn(opened, names, components, at, index, wish)
@@ -182,10 +184,6 @@ def _drawn(
     vector = (both[0], both[1]) if both else None
     figure, more = draw_fields(opened, arrays, places, Wish(**wish), vector)
     return figure, notes + more
-
-
-def _names(entries: list[str] | None) -> list[str]:
-    return [each.strip() for text in entries or () for each in text.split(",") if each.strip()]
 
 
 def _kind(text: str) -> str:

@@ -87,6 +87,10 @@ def cluster(address: str) -> Iterator[Any]:
         # A client itself waits for ever where a port is open and nobody speaks.
         asyncio.run(asyncio.wait_for(_ask(address), _PATIENCE))
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
+    except ValueError as fault:
+        raise FileProblem(
+            f"--scheduler must be an address such as tcp://host:8786, but is {address!r}."
+        ) from fault
     except Exception as fault:
         raise FileProblem(
             f"the scheduler {address!r} did not answer within {_PATIENCE} s: {type(fault).__name__}."

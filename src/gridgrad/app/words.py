@@ -22,6 +22,15 @@ def split(entries: Iterable[str] | None) -> list[str]:
     return [word for word in words if word]
 
 
+def names(entries: Iterable[str] | None, option: str) -> list[str]:
+    """The words of an option that takes each name once."""
+    found = split(entries)
+    for name in found:
+        if found.count(name) > 1:
+            raise GridError(f"{option} is given twice for {name!r}.")
+    return found
+
+
 def dims_of(words: Sequence[str], array: "xr.DataArray") -> list[Any]:
     """Dims as xarray takes them: names, and numbers for dims by position."""
     found: list[Any] = []

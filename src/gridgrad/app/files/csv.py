@@ -58,11 +58,12 @@ def _curves(table: Table, coordinate: str | None, var: Sequence[str] | None) -> 
     if var is not None:
         samples = [table.find(each, "--var") for each in var]
     else:
-        samples = [column for column in range(table.width) if column != positions]
-        if len(samples) != 1:
+        others = [column for column in range(table.width) if column != positions]
+        # Columns of words, as the name of a station, are left out where others hold numbers.
+        samples = [column for column in others if table.numeric(column)] or others
+        if not others:
             raise FileProblem(
-                f"{shown(table.path)} has the columns {table.listing}; choose the one to differentiate with "
-                "--var."
+                f"{shown(table.path)} has no column to differentiate beside {coordinate!r}."
             )
     if positions in samples:
         raise FileProblem(

@@ -73,6 +73,12 @@ class Table:
                 result[at, to] = value
         return result
 
+    def numeric(self, column: int) -> bool:
+        """Whether a column holds nothing but numbers and missing values."""
+        return all(
+            _number(row[column], decimal_comma=self.decimal_comma) is not None for row in self.rows
+        )
+
     def dated(self, column: int) -> bool:
         """Whether a column holds dates, or dates and times, in the ISO format."""
         return all(ISO.fullmatch(row[column]) for row in self.rows)
