@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gridgrad.arrays.standard import Quick, Standard
+from gridgrad.arrays.standard import Quick, Small, Standard
 from gridgrad.engines import cpu
 from gridgrad.engines.memory import address, are_apart, empty_like, extent, quick_address
 from gridgrad.engines.recycling import maker
@@ -129,19 +129,14 @@ class _Quick:
         self._shape = x.shape if count == 1 else (count, *x.shape)
         self._offsets = [k * x.size * self._dtype.itemsize for k in range(count)]
         self._empty = maker(x.size * count * self._dtype.itemsize)
-        self._quick = None  # for one small input: the kernel and its arguments
+        self._fill: Small | None = None
+        self.small: Small | None = None
         if self._in_block and self._count == 1 and isinstance(job, cpu.Job):
-            self._quick = job.kernel, job.arguments
+            self._fill, self.small = self._for_small(job.kernel, job.arguments)
 
     def __call__(self, inputs: Sequence[Any], out: Any, read: Sequence[Any]) -> Any:
-        if out is None and self._quick is not None:
-            kernel, arguments = self._quick
-            place = quick_address(inputs[0])
-            if place % self._align:
-                return None
-            block = self._empty(self._shape, self._dtype)
-            kernel(place, quick_address(block), *arguments)
-            return (block,) if len(self._offsets) == 1 else tuple(block)
+        if out is None and self._fill is not None:
+            return self._fill(inputs[0])
         places = list(map(self._tell_in, inputs))
         if out is None and self._in_block:
             block = self._empty(self._shape, self._dtype)
@@ -161,6 +156,24 @@ class _Quick:
             return None
         self._job(places)
         return outputs
+
+    def _for_small(self, kernel: Any, arguments: tuple[Any, ...]) -> tuple[Small, Small]:
+        """What gives the outputs of one small array: one that lies as it should, and any of its shape."""
+        empty, shape, dtype = self._empty, self._shape, self._dtype
+        align, is_one = self._align, len(self._offsets) == 1
+
+        def fill(x: Any) -> Any:
+            place = quick_address(x)
+            if place % align:
+                return None
+            block = empty(shape, dtype)
+            kernel(place, quick_address(block), *arguments)
+            return (block,) if is_one else tuple(block)
+
+        def small(x: Any) -> Any:
+            return fill(x) if type(x) is np.ndarray and x.flags.c_contiguous else None
+
+        return fill, small
 
 
 def _teller(arrays: Sequence[Any]) -> Callable[[Any], int]:

@@ -16,6 +16,7 @@ from torch._C._functorch import is_legacy_batchedtensor, peek_interpreter_stack
 from torch.autograd import forward_ad
 
 from gridgrad.arrays.autograd import Work
+from gridgrad.arrays.standard import Small
 from gridgrad.engines import cpu, memory
 from gridgrad.engines.memory import are_apart, extent, quick_address
 from gridgrad.engines.recycling import maker
@@ -72,9 +73,10 @@ class Shortcut:
         self._is_small = x.flags.c_contiguous and x.size * count <= cpu.SERIAL
         self._empty, self._align = maker(x.nbytes * count), x.dtype.alignment
         self._outputs = count
-        self._quick = None  # for one small input: the kernel and its arguments
+        self._fill: Small | None = None
+        self.small: Small | None = None
         if self._is_small and self._count == 1 and isinstance(job, cpu.Job):
-            self._quick = job.kernel, job.arguments
+            self._fill, self.small = self._for_small(job.kernel, job.arguments)
         self._ways_back: dict[Any, Callable[[Sequence[Any]], Any]] = {}
 
     def __call__(
@@ -84,18 +86,8 @@ class Shortcut:
             for x in inputs:
                 if x.requires_grad:
                     return None if out is not None else _follow(self, *inputs)  # type: ignore[no-untyped-call]  # PyTorch does not type it
-        if out is None and self._quick is not None:
-            kernel, arguments = self._quick
-            place = inputs[0].data_ptr()
-            if place % self._align:
-                return None
-            if self._outputs == 1:
-                found = empty_like(inputs[0])
-                kernel(place, found.data_ptr(), *arguments)
-                return (found,)
-            block = self._empty((self._outputs, *self._shape), self._dtype)
-            kernel(place, quick_address(block), *arguments)
-            return tuple(map(torch.from_numpy, block))
+        if out is None and self._fill is not None:
+            return self._fill(inputs[0])
         places = [x.data_ptr() for x in inputs]
         if out is not None:
             outputs = tuple(out)
@@ -115,6 +107,32 @@ class Shortcut:
             torch.autograd.graph.increment_version(out)
         self.job(places)
         return outputs
+
+    def _for_small(self, kernel: Any, arguments: tuple[Any, ...]) -> tuple[Small, Small]:
+        """What gives the outputs of one small tensor: one that lies as it should, and any of its shape."""
+        empty, align, dtype = self._empty, self._align, self._dtype
+        shape = (self._outputs, *self._shape)
+
+        def fill(x: Any) -> tuple[Any, ...] | None:
+            place = x.data_ptr()
+            if place % align:
+                return None
+            if shape[0] == 1:
+                found = empty_like(x)
+                kernel(place, found.data_ptr(), *arguments)
+                return (found,)
+            block = empty(shape, dtype)
+            kernel(place, quick_address(block), *arguments)
+            return tuple(map(torch.from_numpy, block))
+
+        def small(x: Any) -> tuple[Any, ...] | None:
+            if not (is_plain(x) and x.is_contiguous() and x.is_cpu):
+                return None
+            if x.requires_grad and is_grad_enabled():
+                return _follow(self, x)  # type: ignore[no-untyped-call,no-any-return]  # PyTorch does not type it
+            return fill(x)
+
+        return fill, small
 
     def backward(self, needed: tuple[bool, ...], grads: Sequence[Any]) -> list[Any]:
         """The gradients of the inputs that need one, or None where no gradient comes in."""
@@ -181,6 +199,8 @@ _follow = super(torch.autograd.Function, _Followed).apply
 
 class OnGpu:
     """The same for one tensor on a GPU, where a call is memory for its outputs and a launch."""
+
+    small: Small | None = None
 
     def __init__(self, launch: Callable[[Sequence[Any]], bool], work: Work) -> None:
         self._launch, self._work = launch, work

@@ -4,7 +4,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Protocol
 
 import array_api_compat
 import numpy as np
@@ -13,8 +13,21 @@ from gridgrad.engines import reference
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
 
-# quick(inputs, out, read): the results; `read` are arrays that are read besides, and not to be written into.
-Quick = Callable[[Sequence[Any], Any, Sequence[Any]], tuple[Any, ...] | None]
+Small = Callable[[Any], tuple[Any, ...] | None]
+
+
+class Quick(Protocol):
+    """What runs a plan on arrays of one layout, and gives None where it can't."""
+
+    small: Small | None
+    """The same for one small input of the right dtype and shape, of which nothing else was asked."""
+
+    def __call__(
+        self, inputs: Sequence[Any], out: Any, read: Sequence[Any]
+    ) -> tuple[Any, ...] | None:
+        """The results; `read` are arrays that are read besides, and not to be written into."""
+
+
 # Bytes of coordinates that are compared by value.
 _SHORT = 1 << 14
 # Half precision holds data, not arithmetic.
