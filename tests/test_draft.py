@@ -95,6 +95,9 @@ def test_killed_at_random_moments_and_resumed_each_time(output, request):
         assert was_killed
         assert not Path(output).exists()
         assert lines(Path(f"{output}.incomplete", "done")) >= count
+    # Whoever opens the store within is told, and whoever wants the whole is told how.
+    with xr.open_zarr(f"{output}.incomplete/results") as part:
+        assert part.attrs["incomplete"] == "samples are still to come"
     done = script(SLOWLY, *WORDS, output, "--resume")
     assert done.returncode == 0, done.stderr
     # No region that was told to be finished is made again: those cut off are no more than the threads.
@@ -102,6 +105,7 @@ def test_killed_at_random_moments_and_resumed_each_time(output, request):
     assert len(set(computed)) == total
     assert len(computed) <= total + kills * 2
     found, whole = (open_source(name).dataset.load() for name in (output, f"whole-{output}"))
+    assert "incomplete" not in {*found.attrs, *whole.attrs}
     assert set(found) == set(whole) == {"df_dy", "df_dx"}
     for name in whole.variables:
         np.testing.assert_array_equal(found[name].values.view("u1"), whole[name].values.view("u1"))
@@ -146,7 +150,9 @@ def test_the_old_output_outlives_a_kill():
 def test_nothing_is_resumed_of_another_job():
     assert killed_after(5, "g.zarr")[0]
     before = contents()
-    assert "an option changed" in refused(call(*WORDS, "g.zarr", "--resume", "--accuracy", "4"))
+    assert "an option (accuracy) changed" in refused(
+        call(*WORDS, "g.zarr", "--resume", "--accuracy", "4")
+    )
     os.utime("f.zarr/zarr.json")
     assert "an input changed" in refused(call(*WORDS, "g.zarr", "--resume"))
     assert contents() == before

@@ -110,6 +110,8 @@ def test_arrays_of_the_same_dtype_and_shape_that_are_not_alike():
             assert found[0].requires_grad == x.requires_grad
             for value, same in zip(found, expected, strict=True):
                 assert value.detach().tolist() == same.tolist()
+        nothing = torch._efficientzerotensor(t.shape, dtype=t.dtype)
+        assert not gridgrad.gradient(nothing, spacing=0.5)[0].any()
         assert gridgrad.gradient(t.to("meta"), spacing=0.5)[0].device.type == "meta"
         mapped = torch.func.vmap(lambda x: gridgrad.gradient(x, spacing=0.5))(torch.stack([t, t]))
         assert mapped[1][1].tolist() == expected[1].tolist()

@@ -1,11 +1,13 @@
 """The operators of the shell, from file to file: the library's results in every format and any regions."""
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import netCDF4
 import numpy as np
@@ -15,7 +17,7 @@ from typer.testing import CliRunner
 
 import gridgrad
 import gridgrad.xarray
-from gridgrad.app import job
+from gridgrad.app import job, tables
 from gridgrad.app.cli import app
 from gridgrad.app.files import open_source, write_dataset
 
@@ -271,6 +273,46 @@ def test_the_examples_of_the_help_work_as_printed(operator):
     for words in lines:
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, (words, result.stderr)
+
+
+def test_words_of_options_are_completed():
+    for words, offered in (
+        ("gradient f.nc --side b", ["backward"]),
+        ("plot f.nc --kind s", ["slices", "streamlines"]),
+        ("derivative f.nc --boundary re", ["reflect", "replicate"]),
+        ("derivative f.nc --dtype complex", ["complex64", "complex128"]),
+    ):
+        asked = {"_GRIDGRAD_COMPLETE": "complete_bash", "COMP_WORDS": f"gridgrad {words}"}
+        env = {**os.environ, **asked, "COMP_CWORD": str(len(words.split()))}
+        program = [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv = ['gridgrad']; from gridgrad.app import main; main()",
+        ]
+        result = subprocess.run(program, env=env, capture_output=True, text=True, check=False)
+        assert result.stdout.split() == offered
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_a_narrow_terminal_cuts_nothing_off(width):
+    columns = ("dim", ">n", "coordinate", "first", "last", "unit", "what")
+    row = (
+        "longitude",
+        "480",
+        "yes",
+        "2020-01-01T00",
+        "2020-12-31T18",
+        "degrees_east",
+        "goes around the globe",
+    )
+    with mock.patch.dict(os.environ, {"COLUMNS": str(width)}):
+        terminal = io.StringIO()
+        terminal.isatty = lambda: True
+        tables.show([tables.table("grid", columns, [row])], terminal)
+    text = re.sub(r"\x1b\[[\d;]*m", "", terminal.getvalue())
+    assert set(row[:-1]) <= set(text.split())
+    assert set(row[-1].split()) <= set(text.split())
+    assert max(map(len, text.splitlines())) <= width
 
 
 def test_completion_is_offered():

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import xarray as xr
 from distributed import LocalCluster
+from distributed.comm.core import CommClosedError
 
-from gridgrad.app import job
+from gridgrad.app import job, stream
 from gridgrad.app.files import open_source
 
-from .commanding import done
+from .commanding import call, done, refused
 
 # What a cluster says when it starts and stops is not ours.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -39,6 +40,12 @@ def test_results_are_those_of_this_process_bit_for_bit(tmp_path, monkeypatch):
             for each in wanted.data_vars:
                 assert found[each].dtype == np.float32
                 assert found[each].values.tobytes() == wanted[each].values.tobytes()
+
+        def lost(*_):
+            raise CommClosedError("the other end is gone")
+
+        monkeypatch.setattr(stream, "by_cluster", lost)
+        assert "was lost" in refused(call("gradient", "t.zarr", "lost.nc", *options, *far))
     assert sorted(os.listdir()) == ["here.zarr", "t.zarr", "there.nc", "there.zarr"]
     chunks = [path for path in Path("there.zarr/dt_dx/c").rglob("*") if path.is_file()]
     assert len(chunks) == 5 * 4

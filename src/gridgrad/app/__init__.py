@@ -1,5 +1,7 @@
 """The command line, in the extra `cli`."""
 
+import logging
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -14,6 +16,8 @@ def main() -> None:
     # A polite end (from `kill` or a job scheduler) unwinds like an interrupt, so that temporary
     # files go.
     signal.signal(signal.SIGTERM, _terminate)
+    # Tasks of Zarr's that fail beside the one whose fault is told.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
     try:
         from gridgrad.app.cli import app
 
@@ -21,6 +25,8 @@ def main() -> None:
     except SystemExit as end:
         if end.code in _SIGNALS:
             _die(_SIGNALS[end.code])
+        if isinstance(end.code, int) and end.code:
+            _leave(end.code)
         raise
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] == "gridgrad":
@@ -39,14 +45,27 @@ def main() -> None:
 def _die(number: signal.Signals) -> None:
     """End by the signal itself, once all is unwound.
 
-    A shell's loop over many files ends only with a command that a signal ended. What the interpreter
-    would do last is left out: Zarr's event loop would tell of each task that was cut off.
+    A shell's loop over many files ends only with a command that a signal ended.
     """
+    _flush()
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
+def _leave(status: int) -> None:
+    """End where work was cut off, once all is unwound.
+
+    What the interpreter would do last is left out: Zarr's event loop would tell of each task that will not
+    be finished.
+    """
+    _flush()
+    os._exit(status)
+
+
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):
             stream.flush()
-    signal.signal(number, signal.SIG_DFL)
-    signal.raise_signal(number)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gridgrad.app.info import info
-from gridgrad.app.options import shared
+from gridgrad.app.options import completion, shared
 from gridgrad.app.plot import PLOTS, plot
 from gridgrad.app.telling import say, told
 from gridgrad.errors import GridError
@@ -183,7 +183,9 @@ Order = Annotated[int, typer.Option(metavar="N", help="The order of the derivati
 Side = Annotated[
     str,
     typer.Option(
-        metavar="SIDE", help="Where the interior's stencils lie: center, forward, backward."
+        metavar="SIDE",
+        help="Where the interior's stencils lie: center, forward, backward.",
+        autocompletion=completion(("center", "forward", "backward")),
     ),
 ]
 
@@ -195,7 +197,7 @@ def gradient(side: Side = "center") -> None:
 
     \b
     Examples:
-      gridgrad gradient sample:terrain slope.nc --plot terrain.png
+      gridgrad gradient sample:terrain slope.nc --plot slope.png
       gridgrad gradient slope.nc curvature.zarr --var delevation_dx --dim x
       gridgrad gradient sample:terrain --accuracy 6 --boundary reflect --json
     """

@@ -106,8 +106,13 @@ class Draft:
         before = self._job()
         for key, value in json.loads(json.dumps(signature)).items():
             if key != "when" and before.get(key) != value:
+                what = _DIFFERENCES.get(key, key)
+                if key == "request":
+                    then = before.get(key, {})
+                    changed = [each for each in value if value[each] != then.get(each)]
+                    what = f"{what} ({', '.join(each.replace('_', '-') for each in changed)})"
                 raise FileProblem(
-                    f"{shown(self.folder)} cannot be resumed, because {_DIFFERENCES.get(key, key)} changed "
+                    f"{shown(self.folder)} cannot be resumed, because {what} changed "
                     "since it began; add --force instead of --resume to begin anew."
                 )
 

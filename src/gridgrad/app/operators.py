@@ -12,12 +12,11 @@ import gridgrad.xarray  # noqa: F401  # importing it gives DataArrays the .gridg
 from gridgrad.app import words
 from gridgrad.app.files import open_source
 from gridgrad.app.files.choice import listing, numeric
+from gridgrad.app.options import FLOATS
 from gridgrad.app.source import FileProblem, Source, shown
 from gridgrad.arrays.stored import Stored
 from gridgrad.errors import GridError
 from gridgrad.labelled.names import find
-
-FLOATS = ("float16", "float32", "float64", "complex64", "complex128")
 
 
 @dataclass(frozen=True)

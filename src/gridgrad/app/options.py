@@ -1,17 +1,28 @@
 """The options that all operators take, told once."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 Words = list[str] | None
+FLOATS = ("float16", "float32", "float64", "complex64", "complex128")
 
 
-def _option(metavar: str, text: str, *names: str) -> Any:
-    return typer.Option(*names, metavar=metavar, help=text)
+def completion(words: Sequence[str]) -> Callable[[str], list[str]]:
+    """What a shell offers for a word that was begun."""
+
+    def offered(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return offered
+
+
+def _option(metavar: str, text: str, *names: str, words: Sequence[str] = ()) -> Any:
+    offered = completion(words) if words else None
+    return typer.Option(*names, metavar=metavar, help=text, autocompletion=offered)
 
 
 def _source(
@@ -55,6 +66,7 @@ def _shared(
             "[DIM=]KIND[,...]",
             "What stands beyond the edges: one-sided, periodic, reflect, replicate, or a number; two with a "
             "colon for two sides (reflect:0). For all dims, or for some by name: lon=periodic.",
+            words=("one-sided", "periodic", "reflect", "replicate"),
         ),
     ] = None,
     period: Annotated[
@@ -73,13 +85,21 @@ def _shared(
         ),
     ] = None,
     time_unit: Annotated[
-        str | None, _option("UNIT", "What derivatives by time are per: s, min, h, D. Default: s.")
+        str | None,
+        _option(
+            "UNIT",
+            "What derivatives by time are per: s, min, h, D. Default: s.",
+            words=("s", "min", "h", "D"),
+        ),
     ] = None,
     coordinate: Annotated[
         str | None, _option("COLUMN", "The column of a table that holds the positions.")
     ] = None,
     dtype: Annotated[
-        str | None, _option("DTYPE", "The results' dtype, as float32. Default: that of the input.")
+        str | None,
+        _option(
+            "DTYPE", "The results' dtype, as float32. Default: that of the input.", words=FLOATS
+        ),
     ] = None,
     chunks: Annotated[
         Words,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gridgrad.app.options import completion
 from gridgrad.app.telling import say, told
 from gridgrad.errors import GridError
 
@@ -60,7 +61,9 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            metavar="KIND", help=f"One of {', '.join(KINDS)}. Default: what the dims suggest."
+            metavar="KIND",
+            help=f"One of {', '.join(KINDS)}. Default: what the dims suggest.",
+            autocompletion=completion(KINDS),
         ),
     ] = "auto",
     vector: Annotated[

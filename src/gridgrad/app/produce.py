@@ -174,6 +174,9 @@ class _Maker:
             keep = (lambda *_: None) if in_memory else draft.finish
             self.run(store if isinstance(store, Held) else store.writer(), draft.done, keep)
             made = draft.store
+            if isinstance(store, Store):
+                self.watched.say("closing the store")
+                store.complete()
             if suffix != ".zarr":
                 self.watched.say(f"writing {draft.output.name}")
                 made = draft.folder / f"whole{suffix}"
@@ -270,7 +273,11 @@ def _check_output(output: Path, results: Results, how: How) -> None:
                 f"{shown(output)} cannot be written, because it exists and is not a file."
             )
         if not how.force:
-            raise FileProblem(f"{shown(output)} exists already; add --force to replace it.")
+            attempt = "; with --resume, too, what an earlier attempt began is finished for that"
+            raise FileProblem(
+                f"{shown(output)} exists already; add --force to replace it"
+                f"{attempt if Draft(output).exists() else ''}."
+            )
     check_writable(results.dataset, output)
 
 

@@ -11,6 +11,9 @@ from gridgrad.app.files import encoding_for
 from gridgrad.app.files.layout import CF_NAMES, zarr_format
 from gridgrad.app.job import Job, Part, Region
 
+# The attribute of a store that is not yet whole, for whoever opens it meanwhile.
+_MARK = "incomplete"
+
 
 class Store:
     """A Zarr store with all names, coordinates and attributes, whose regions are written in any order."""
@@ -22,7 +25,7 @@ class Store:
         """All but the samples of results."""
         import dask.array
 
-        dataset, encoding = self.template.copy(), {}
+        dataset, encoding = self.template.assign_attrs({_MARK: "samples are still to come"}), {}
         version: Any = zarr_format([each.variable for each in dataset.data_vars.values()])
         for part in self.job.parts:
             for name, dtype in zip(part.names, part.dtypes, strict=True):
@@ -47,6 +50,16 @@ class Store:
                 self.path, mode="w-", compute=False, encoding=encoding, zarr_format=version,
                 safe_chunks=False, consolidated=True,
             )  # fmt: skip
+
+    def complete(self) -> None:
+        """All samples are there: take the mark away."""
+        import zarr
+
+        group = zarr.open_group(self.path, mode="r+", use_consolidated=False)
+        group.attrs.pop(_MARK, None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as above
+            zarr.consolidate_metadata(self.path)
 
     def writer(self) -> "StoreWriter":
         return StoreWriter(self.path)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -14,7 +15,7 @@ from gridgrad.app.source import FileProblem
 from gridgrad.app.summary import Summary
 
 # Seconds that a scheduler has to answer.
-_PATIENCE = 6
+_PATIENCE = 4
 
 Finished = Callable[[Region, list[Summary], list[Any] | None], None]
 
@@ -78,11 +79,14 @@ def _in_flight(
 def cluster(address: str) -> Iterator[Any]:
     """A client of a scheduler of dask.distributed."""
     try:
-        from distributed import Client
+        from distributed import CancelledError, Client
+        from distributed.comm.core import CommClosedError
     except ModuleNotFoundError as missing:
         raise FileProblem(
             "--scheduler needs distributed, which comes with: pip install 'gridgrad[cluster]'."
         ) from missing
+    # Its lines on a connection that was lost would stand beside ours.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL + 1)
     try:
         # A client itself waits for ever where a port is open and nobody speaks.
         asyncio.run(asyncio.wait_for(_ask(address), _PATIENCE))
@@ -91,14 +95,22 @@ def cluster(address: str) -> Iterator[Any]:
         raise FileProblem(
             f"--scheduler must be an address such as tcp://host:8786, but is {address!r}."
         ) from fault
-    except Exception as fault:
+    except OSError as fault:
         raise FileProblem(
-            f"the scheduler {address!r} did not answer within {_PATIENCE} s: {type(fault).__name__}."
+            f"the scheduler {address!r} did not answer within {_PATIENCE} s."
         ) from fault
+    except Exception as fault:
+        why = "what answers there is no scheduler of Dask"
+        if address.startswith("tls:"):
+            why = "its certificates must stand in Dask's configuration (distributed.comm.tls)"
+        raise FileProblem(f"the scheduler {address!r} cannot be spoken to: {why}.") from fault
     try:
         if not client.scheduler_info()["workers"]:
             raise FileProblem(f"the scheduler {address!r} has no workers.")
-        yield client
+        try:
+            yield client
+        except (CommClosedError, CancelledError) as fault:
+            raise FileProblem(f"the scheduler {address!r} was lost.") from fault
     finally:
         client.close()
 

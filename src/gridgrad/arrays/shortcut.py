@@ -42,6 +42,7 @@ def is_plain(x: Any) -> bool:
         and x.layout is _strided
         and not x.is_neg()
         and not x.is_conj()
+        and not x._is_zerotensor()
         and forward_ad._current_level < 0
         and peek_interpreter_stack() is None
         and not is_legacy_batchedtensor(x)

@@ -340,6 +340,7 @@ def _is_memory(x: Any, device: str = "cpu") -> bool:
         and not _is_differentiated(x)
         and not x.is_conj()
         and not x.is_neg()
+        and not x._is_zerotensor()  # zeros that lie nowhere
     )
 
 

@@ -84,8 +84,7 @@ def _nothing(dataset: "xr.Dataset", path: str | Path) -> str:
         (only,) = numbers
         if only.ndim:
             return f"{shown(path)} has no numbers in it: its shape is {only.shape}."
-        return f"{shown(path)} is a single number, which has no dim to differentiate."
-    return (
-        f"{shown(path)} has no array of numbers in it, but only: "
-        f"{listing(dataset.data_vars, dataset) if dataset.data_vars else 'nothing'}."
-    )
+        return f"{shown(path)} is a single number, without a dim."
+    if not dataset.data_vars:
+        return f"{shown(path)} has no arrays of numbers in it."
+    return f"{shown(path)} has no array of numbers in it, but only: {listing(dataset.data_vars, dataset)}."

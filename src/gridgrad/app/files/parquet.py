@@ -1,6 +1,7 @@
 """Parquet tables: curves in columns over a column of positions, by pyarrow."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,8 @@ def read(path: Path, var: Sequence[str] | None, coordinate: str | None) -> Sourc
         )
     columns = [name for name in schema.names if var is None or name in var or name == coordinate]
     table = pq.read_table(path, columns=columns)
-    dim = coordinate or numbered(1)[0]
+    # pandas calls an index without a name so.
+    dim = re.sub(r"^__index_level_\d+__$", "index", coordinate or numbered(1)[0])
     packed = _compression(path)
     variables = {
         name: xr.Variable(
@@ -53,7 +55,7 @@ def read(path: Path, var: Sequence[str] | None, coordinate: str | None) -> Sourc
         )
         for name in columns
     }
-    coords = {coordinate: variables.pop(coordinate)} if coordinate else {}
+    coords = {dim: variables.pop(coordinate)} if coordinate else {}
     dataset = xr.Dataset(variables, coords, _attributes(schema))
     notes += missing(dataset, path)
     return Source(dataset, title=path.name, path=path, counts_samples=True, notes=tuple(notes))

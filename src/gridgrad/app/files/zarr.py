@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numcodecs.blosc  # type: ignore[import-untyped]  # it has no types
+import numcodecs.compat  # type: ignore[import-untyped]  # nor has this
 import xarray as xr
 import zarr
 from xarray.backends import BackendArray
@@ -23,6 +25,7 @@ from gridgrad.app.source import Source
 def read(path: Path, var: Sequence[str] | None, coordinate: str | None) -> Source:
     """A store, with or without consolidated metadata; arrays that do not name their dims count samples."""
     del coordinate
+    _check_lengths()
     store: Any = zarr.storage.ZipStore(path, mode="r") if path.is_file() else path
     try:
         found = labelled(path, var, store, engine="zarr")
@@ -32,6 +35,26 @@ def read(path: Path, var: Sequence[str] | None, coordinate: str | None) -> Sourc
     dataset = found.dataset[sorted(found.dataset.data_vars, key=str)]
     dataset.set_close(found.dataset.close)
     return replace(found, dataset=dataset)
+
+
+def _check_lengths() -> None:
+    """Have chunks of Blosc's refused that are shorter than they say.
+
+    numcodecs (0.16) reads on beyond their end, and gives what happens to be in memory there.
+    """
+    decode = numcodecs.blosc.Blosc.decode
+    if getattr(decode, "checks_lengths", False):
+        return
+
+    def checked(self: Any, buf: Any, out: Any = None) -> Any:
+        chunk = numcodecs.compat.ensure_bytes(buf)
+        stated = int.from_bytes(chunk[12:16], "little")  # of the header, which has 16 bytes
+        if len(chunk) < max(stated, 16):
+            raise RuntimeError(f"a chunk of {stated} bytes was cut off after {len(chunk)}")
+        return decode(self, chunk, out)
+
+    checked.checks_lengths = True  # type: ignore[attr-defined]  # functions may have any
+    numcodecs.blosc.Blosc.decode = checked
 
 
 class Bare(BackendArray):
