@@ -135,8 +135,9 @@ def _sum(row, n, lists, count, divisor, wide, s):
     )  # fmt: skip
     finite = done >= 0
     if done == 0:
+        zero = n - n  # a literal is of a type of its own, for which all would be compiled once more
         finite = singles(
-            row, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, 0, n, 0, n, n,
+            row, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, zero, n, zero, n, n,
             1.0 if wide else divisor, s,
         )  # fmt: skip
     return divide(row, n, divisor, s) if wide else finite
