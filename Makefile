@@ -15,10 +15,10 @@ demo: $(DEMO)/.ready ## differentiate real terrain and draw it
 	@tools/demo.sh $(DEMO)
 
 test: $(TEST)/.ready lint ## format, lint, types and every test
-	$(TEST)/bin/pytest -n auto
+	$(TEST)/bin/pytest -n auto --dist worksteal
 
 test-all: $(TEST)/.ready lint ## the same, and every order, accuracy, edge and grid (half an hour and more)
-	$(TEST)/bin/pytest -n auto --all
+	$(TEST)/bin/pytest -n auto --dist worksteal --all
 
 test-gpu: $(TEST)/.ready ## the tests that need a GPU, with a PyTorch that can use it
 	TRITON_INTERPRET=0 $(TEST)/bin/pytest -m gpu tests/test_gpu.py
