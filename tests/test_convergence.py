@@ -3,6 +3,8 @@
 `slopes.py` says how. A selection runs always; everything, 70,000 rows an order, with `--all`.
 """
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -142,3 +144,15 @@ def test_edges_of_a_gradient_are_as_accurate_as_asked():
         gridgrad.gradient(np.exp(x), accuracy=4)[0], gridgrad.derivative(np.exp(x), accuracy=4)
     )
     assert np.array_equal(gridgrad.gradient(np.exp(x))[0], np.gradient(np.exp(x)))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("accuracy", [1, 3, 5, 7, 9, 11])
+def test_odd_accuracies_were_refused_where_coordinates_happened_to_stand_evenly(order, accuracy):
+    x = np.arange(-12.0, 13) / 8
+    degree = order + accuracy - 1  # of the polynomials whose derivative is exact everywhere
+    expected = math.perm(degree, order) * x ** (degree - order)
+    found = gridgrad.derivative(x**degree, spacing=x, order=order, accuracy=accuracy)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * abs(expected).max())
+    with pytest.raises(gridgrad.GridError, match="must be even"):  # of a step the user sees it
+        gridgrad.derivative(x**degree, spacing=0.125, order=order, accuracy=accuracy)

@@ -375,6 +375,15 @@ def test_terms_on_coordinates_were_added_in_another_order_where_runs_were_long()
     assert whole.dtype == f.dtype
 
 
+@pytest.mark.parametrize("chunk", [-1, 7, 3, 1])
+def test_terms_of_transposed_chunks_were_added_in_another_order(chunk):
+    f = np.random.default_rng(9).normal(size=(30, 20))
+    found = gridgrad.laplacian(da.from_array(f, chunks=chunk).T).compute()
+    assert found.tobytes() == gridgrad.laplacian(f.T).tobytes()
+    found = gridgrad.laplacian(da.from_array(np.asfortranarray(f), chunks=chunk)).compute()
+    assert found.tobytes() == gridgrad.laplacian(f).tobytes()
+
+
 def test_windows_of_edges_alone_crashed_the_kernel():
     """All rows as lower ones, and the kernel took a row beyond the table."""
     f = np.random.default_rng(11).standard_normal((23, 9, 14))

@@ -149,3 +149,33 @@ def test_bad_input(name):
     with pytest.raises(GridError, match=message) as error:
         call(field((8, 9)))
     assert str(error.value).endswith(".")
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("shape", [(7, 9, 11), (6, 40, 50), (50, 40, 6), (5, 6, 7, 8), (2000, 6)])
+def test_terms_were_added_in_the_order_of_memory(shape, library):
+    """So bits depended on how an array lay, and with it on chunks, which may lie otherwise."""
+    f = np.random.default_rng(0).normal(size=shape)
+    uneven = tuple(np.cumsum(np.arange(1.0, n + 1)) for n in shape)
+    calls = [
+        gridgrad.laplacian,
+        lambda g: gridgrad.laplacian(g, accuracy=4, edge_order=1, boundary="periodic"),
+        lambda g: gridgrad.laplacian(g, spacing=uneven),
+        lambda g: gridgrad.directional_derivative(g, range(1, len(shape) + 1)),
+        lambda g: gridgrad.divergence([g] * len(shape)),
+    ]
+    expected = [call(f).tobytes() for call in calls]
+    for order in itertools.permutations(range(len(shape))):
+        g = np.ascontiguousarray(f.transpose(order)).transpose(np.argsort(order))
+        if library == "torch":
+            g = torch.from_numpy(g)
+        for call, bits in zip(calls, expected, strict=True):
+            assert np.asarray(call(g)).tobytes() == bits
+
+
+def test_a_direction_may_be_an_array():
+    f = np.random.default_rng(0).normal(size=(5, 6))
+    found = gridgrad.directional_derivative(f, np.array([2.0, -1.0]))
+    assert (found == gridgrad.directional_derivative(f, (2.0, -1.0))).all()
+    with pytest.raises(GridError):
+        gridgrad.directional_derivative(f, np.array([1.0, np.nan]))

@@ -119,7 +119,11 @@ def build(axis: Axis, order: int, accuracy: int, edge_order: int, side: str = "c
     """The stencil of the derivative of that order along `axis`."""
     step, positions = axis.spacing.step, axis.spacing.positions
     is_uniform = positions is None
-    offsets = _neighbours(order, accuracy, side, is_uniform, axis.dim)
+    # Coordinates that happen to stand evenly are not refused what others get: symmetric neighbours give more.
+    inner = (
+        accuracy + accuracy % 2 if axis.spacing.even is not None and side == "center" else accuracy
+    )
+    offsets = _neighbours(order, inner, side, is_uniform, axis.dim)
     points = order + edge_order
     _check_samples(axis, offsets, points, order, accuracy, edge_order)
     how = _How(order, offsets, points, axis.sides)

@@ -5,6 +5,8 @@ import numbers
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from gridgrad.arrays.dispatch import library_of
 from gridgrad.calls import Call, answer
 from gridgrad.errors import GridError, GridTypeError
@@ -260,6 +262,8 @@ def directional_derivative(
     True
     """
     options = (dim, axis, spacing, accuracy, edge_order, boundary, period)
+    if isinstance(direction, np.ndarray):
+        direction = direction.tolist()
     more = (tuple(direction) if isinstance(direction, (tuple, list)) else direction,)
     found: A = _only(answer(_directional, (input,), ("input",), options, _one(out), more))
     return found

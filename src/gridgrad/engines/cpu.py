@@ -83,7 +83,12 @@ def job(
 def _arranged(
     plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], dtype: Any
 ) -> tuple[Plan, list[Any]]:
-    """The plan and its arrays, these made real, with their dims in the order of memory."""
+    """The plan and its arrays, these made real, with their dims in the order of memory.
+
+    Terms of one output stay in the order in which they are added up, the last dim's first, so that no bit of
+    a sum depends on how arrays lie in memory: one cut into chunks may lie otherwise.
+    """
+    plan = plan._replace(terms=tuple(sorted(plan.terms, key=lambda term: (term.output, -term.dim))))
     if dtype.kind == "c":
         inputs, outputs = ([as_pairs(x) for x in arrays] for arrays in (inputs, outputs))
     kept = _kept(plan, inputs[0].shape)

@@ -240,8 +240,7 @@ def compose(
     What differs from call to call is not in them: see `kernels.run_boxes`.
     """
     found = _Tables(dtype, route.chunk(dtype))
-    # Each output's last dim first: the one of short runs leads its group.
-    terms = sorted(plan.terms, key=lambda term: (term.output, -term.dim))
+    terms = sorted(plan.terms, key=lambda term: term.output)
     shared = {
         term.output for k, term in enumerate(terms) if k and terms[k - 1].output == term.output
     }
