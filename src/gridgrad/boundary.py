@@ -83,7 +83,7 @@ def _side(value: Any) -> Any:
                 f"boundary must be one of {', '.join(map(repr, _KINDS))} or a number, but is {value!r:.80}."
             )
         return value
-    if not math.isfinite(value):
+    if not -math.inf < value < math.inf:  # isfinite is none of the functions that compilers read
         raise GridError(f"boundary must be a finite number, but is {value}.")
     return float(value)
 

@@ -40,8 +40,11 @@ class Library(Protocol):
     def compute_dtype(self, dtype: Any, x: Any, wide: bool) -> Any:
         """The dtype in which results of that dtype are computed, on the device of x; if `wide`, double."""
 
+    def is_symbolic(self, number: Any) -> bool:
+        """Whether a compiler knows a number by a name only, since it may be another at the next call."""
+
     def tensor(self, values: Any, input: Any) -> Any:
-        """A list of numbers as an array beside the input."""
+        """A number, or a list or NumPy array of them, as an array beside the input."""
 
     def check_device(self, x: Any, input: Any, name: str) -> None:
         """Refuse an x that lives on another device than the input."""
@@ -99,13 +102,16 @@ def parse(entry: Any, dim: int, n: int, library: Library, input: Any) -> Spacing
         return _step(seconds(entry, dim), dim)
     if isinstance(entry, (bool, np.bool_, str, bytes)) or entry is None:
         raise GridTypeError(_not_understood(entry, dim))
+    # What the compiler knows by name only, NumPy's arrays among it, is an array of its own library to it.
+    if library.is_symbolic(entry) or (
+        is_compiling() and isinstance(entry, (list, tuple, np.ndarray))
+    ):
+        return _traced(library.tensor(entry, input), dim, n, library, input, None)
     if isinstance(entry, (numbers.Number, Decimal, np.number)):
         return _step(_number(entry, dim, library), dim)
     if library.owns(entry):
         library.check_device(entry, input, f"spacing for dim {dim}")
         return _own(entry, dim, n, library, input)
-    if isinstance(entry, (list, tuple)) and is_compiling():
-        return _traced(library.tensor(entry, input), dim, n, library, input, None)
     if isinstance(entry, Sequence) or hasattr(entry, "__array__"):
         # A list, or an array of another library: plain numbers, which never widen the input's dtype.
         try:

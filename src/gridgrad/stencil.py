@@ -83,6 +83,12 @@ class Later(Sequence[Any]):
         return self._made[k]
 
 
+def _linear(sides: Sides) -> Sides:
+    """The sides with 0 for numbers."""
+    lower, upper = (0.0 if isinstance(side, float) else side for side in sides)
+    return lower, upper
+
+
 class Stencil(NamedTuple):
     """The rows of one dim's derivative, from the lower edge to the upper."""
 
@@ -95,15 +101,22 @@ class Stencil(NamedTuple):
 
     def linear(self) -> "Stencil":
         """The stencil with 0 for numbers beyond the edges."""
+        found = [row.sides for row in (*self.lower, *self.upper) if row.sides is not None]
+        if not found or not any(isinstance(side, float) for side in found[0]):
+            return self
+        return self.between(_linear(found[0]))
+
+    def between(self, sides: Sides) -> "Stencil":
+        """The stencil with these numbers beyond the edges in place of others."""
 
         def row(each: Row) -> Row:
-            zeros = [0.0 if isinstance(side, float) else side for side in each.sides or ()]
-            return each._replace(sides=(zeros[0], zeros[1]) if zeros else None)
+            if each.sides is None:
+                return each
+            return Row(each.offsets, each.weights, each.divisor, sides, each.plain)
 
-        rows = (*self.lower, *self.upper)
-        if not any(isinstance(side, float) for each in rows for side in each.sides or ()):
-            return self
-        return self._replace(lower=tuple(map(row, self.lower)), upper=tuple(map(row, self.upper)))
+        # Written out: PyTorch's compiler, which reads this, can't `_replace` in what it remembers.
+        lower, upper = tuple(map(row, self.lower)), tuple(map(row, self.upper))
+        return Stencil(lower, self.interior, upper, self.fits_single, self.line)
 
     def rows(self, n: int) -> list[tuple[int, int, Row]]:
         """The rows that serve n samples, as (first sample, one past the last, row)."""
@@ -117,6 +130,14 @@ class Stencil(NamedTuple):
 
 def build(axis: Axis, order: int, accuracy: int, edge_order: int, side: str = "center") -> Stencil:
     """The stencil of the derivative of that order along `axis`."""
+    if not is_compiling():
+        return _build(axis, order, accuracy, edge_order, side)
+    # A number beyond an edge may be a symbol to the compiler: what it remembers must be free of it.
+    bare = axis._replace(sides=_linear(axis.sides))
+    return _build(bare, order, accuracy, edge_order, side).between(axis.sides)
+
+
+def _build(axis: Axis, order: int, accuracy: int, edge_order: int, side: str) -> Stencil:
     step, positions = axis.spacing.step, axis.spacing.positions
     is_uniform = positions is None
     # Coordinates that happen to stand evenly are not refused what others get: symmetric neighbours give more.
@@ -129,8 +150,8 @@ def build(axis: Axis, order: int, accuracy: int, edge_order: int, side: str = "c
     how = _How(order, offsets, points, axis.sides)
     if positions is not None:
         return _from_positions(axis, positions, how, (accuracy, edge_order, side))
-    if isinstance(step, (float, complex)) and not is_compiling():
-        numbered: Stencil = _from_number(step, how)
+    if isinstance(step, (float, complex)):
+        numbered: Stencil = _from_number(step, *how)
         return numbered
     return _from_step(step, _of_unit_step(*how), order)
 
@@ -244,8 +265,10 @@ def _from_positions(
 
 
 @remember
-def _from_number(step: Any, how: _How) -> Stencil:
-    return _from_step(step, _of_unit_step(*how), how.order)
+def _from_number(
+    step: Any, order: int, offsets: tuple[int, ...], points: int, sides: Sides
+) -> Stencil:
+    return _from_step(step, _of_unit_step(order, offsets, points, sides), order)
 
 
 def _from_step(step: Any, unit: Stencil, order: int) -> Stencil:

@@ -129,11 +129,29 @@ def from_text(text: str) -> Order:
 def is_constant(plan: Plan) -> bool:
     """Whether all weights are numbers, which can be written down."""
     return all(
-        isinstance(number, float)
+        isinstance(number, float) for row in _rows(plan) for number in (*row.weights, row.divisor)
+    )
+
+
+def is_symbolic(number: Any) -> bool:
+    """Whether the compiler, which reads this, leaves open which number it is."""
+    # It shows its symbols as plain numbers, and knows of this one way to ask.
+    return isinstance(number, (float, int)) and (
+        not torch.fx.experimental.symbolic_shapes.has_static_value(number)
+    )
+
+
+def has_symbols(plan: Plan) -> bool:
+    """Whether that is so of a number beyond an edge."""
+    return any(is_symbolic(side) for row in _rows(plan) for side in row.sides or ())
+
+
+def _rows(plan: Plan) -> list[Row]:
+    return [
+        row
         for term in plan.terms
         for row in (*term.stencil.lower, term.stencil.interior, *term.stencil.upper)
-        for number in (*row.weights, row.divisor)
-    )
+    ]
 
 
 def register(run: Callable[..., tuple[Any, ...]]) -> Any:

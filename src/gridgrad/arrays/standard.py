@@ -105,8 +105,12 @@ class Standard:
         jax = sys.modules.get("jax")
         return jax is not None and isinstance(x, jax.core.Tracer)
 
+    def is_symbolic(self, number: Any) -> bool:
+        """Whether a compiler knows a number by a name only, since it may be another at the next call."""
+        return False
+
     def tensor(self, values: Any, input: Any) -> Any:
-        """A list of numbers as an array beside the input."""
+        """A number, or a list or NumPy array of them, as an array beside the input."""
         return self.xp.asarray(values, device=getattr(input, "device", None))
 
     def check_device(self, x: Any, input: Any, name: str) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from gridgrad.arrays.autograd import Differentiated, Followed, Work, follow
 from gridgrad.arrays.numpy import share_memory
-from gridgrad.arrays.operator import Order, as_text, is_constant, register
+from gridgrad.arrays.operator import Order, as_text, has_symbols, is_constant, is_symbolic, register
 from gridgrad.arrays.shortcut import OnGpu, layout, shortcut
 from gridgrad.arrays.standard import Quick, Standard, name_of
 from gridgrad.engines import cpu
@@ -100,9 +100,21 @@ class Torch(Standard):
     def promote(self, a: Any, b: Any) -> Any:
         return torch.promote_types(a, b)
 
+    def is_symbolic(self, number: Any) -> bool:
+        return isinstance(number, (torch.SymFloat, torch.SymInt))
+
     def tensor(self, values: Any, input: Any) -> Any:
+        if isinstance(values, np.ndarray):
+            values = torch.as_tensor(values)
+            is_wide = values.dtype == torch.float64 and not self.has_double(input)
+            return values.to(input.device, torch.float32 if is_wide else values.dtype)
         wide = torch.float64 if self.has_double(input) else None
-        if any(isinstance(value, complex) for value in values):
+        if self.is_symbolic(values):
+            # A product, which the compiler makes for any number; `torch.tensor` it makes anew for each.
+            return torch.ones((), dtype=wide, device=input.device) * values
+        if isinstance(values, (list, tuple)) and any(
+            isinstance(value, complex) for value in values
+        ):
             wide = torch.complex128 if self.has_double(input) else None
         return torch.tensor(values, dtype=wide, device=input.device)
 
@@ -222,6 +234,9 @@ class Traced(Torch):
             padded.append(torch.constant_pad_nd(piece, around))
         return reduce(add, padded)
 
+    def is_symbolic(self, number: Any) -> bool:
+        return super().is_symbolic(number) or is_symbolic(number)
+
     def layout(self, x: Any) -> Any:
         return None
 
@@ -233,6 +248,10 @@ class Traced(Torch):
         computes: Sequence[Any],
         out: Sequence[Any] | None = None,
     ) -> tuple[Any, ...]:
+        if has_symbols(
+            plan
+        ):  # no part of an order, nor of a function with a backward pass of its own
+            return Standard.run(self, plan, inputs, results, computes, out)
         if self._on_engine(plan, inputs, computes) and out is None:
             order = Order(
                 plan,

@@ -17,11 +17,6 @@ from gridgrad.differences import difference, parts, precision
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row
 
-# Samples near the largest number have differences beyond it, though the derivative may be finite.
-# Scaling by this power of two is exact, and leaves room for any stencil's partial sums.
-_ROOM = 2.0**-10
-
-
 # Lays pieces end to end along a dim; each is what serves the samples from one index up to another.
 Join = Callable[[Sequence[tuple[Any, Any, Any]], int], Any]
 
@@ -56,7 +51,11 @@ def _derivative(term: Term, f: Any, compute: Any, xp: Any, join: Join) -> Any:
     found = _apply(term, samples, xp, join)
     if xp.isdtype(f.dtype, "integral"):
         return found
-    rescued = _apply(term, tuple(part * _ROOM for part in samples), xp, join) / _ROOM
+    # Samples near the largest number have differences beyond it, though the derivative may be finite.
+    # Scaling by this power of two is exact, and leaves room for any stencil's partial sums. It stands here,
+    # as PyTorch's compiler makes a name of every float of a module, and an input of the program.
+    room = 2.0**-10
+    rescued = _apply(term, tuple(part * room for part in samples), xp, join) / room
     return xp.where(xp.isfinite(found), found, rescued)
 
 
@@ -71,7 +70,8 @@ def _apply(term: Term, samples: tuple[Any, ...], xp: Any, join: Join) -> Any:
                 start = place(start, n, row.sides)
                 if isinstance(start, Fixed):
                     like = _window(samples[0], term.dim, first, last)
-                    parts = [xp.full_like(like, start.value)]
+                    # A sum, of which PyTorch's compiler knows how to leave the number open.
+                    parts = [xp.zeros_like(like) + start.value]
                     return (*parts, *(xp.zeros_like(like) for _ in samples[1:]))
                 stop = start + 1
             return tuple(_window(part, term.dim, start, stop) for part in samples)
