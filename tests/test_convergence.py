@@ -30,8 +30,8 @@ from .slopes import (
 
 # Of a slope in exact arithmetic: waves have a few hundred samples.
 EXACT_SLACK = 0.01
-# Of weights in float64, relative to the largest of the row. Nearly all rows are within half of it; edges of 28
-# points (order 8, edge order 20, stretched) lose 0.05 of a unit more.
+# Of weights in float64, relative to the largest of the row. Nearly all rows are within half of it; edges of
+# 28 points (order 8, edge order 20, stretched) lose 0.05 of a unit more.
 UNIT = np.finfo(float).eps
 
 
