@@ -68,6 +68,25 @@ def test_matrices_of_operators_with_several_results(boundary, dims):
     check("hessian", fields[0], gridgrad.hessian(fields[0], **how))
 
 
+@pytest.mark.parametrize("boundary", ["one-sided", 0.0])
+def test_matrices_of_a_directional_derivative_and_of_numbers_beyond_the_edges(boundary):
+    f, how = field((5, 6), 1), {"boundary": boundary, "spacing": (0.5, 2.0)}
+    for direction in ([3, -1.5], np.array([3, -1.5])):
+        matrix = gridgrad.operator_matrix(
+            "directional_derivative", (5, 6), direction=direction, **how
+        )
+        found = gridgrad.directional_derivative(f, direction, **how)
+        np.testing.assert_allclose(matrix @ f.ravel(), found.ravel(), rtol=0, atol=1e-12)
+    hessian = gridgrad.operator_matrix("hessian", (5, 6), **how)
+    found = np.ravel(gridgrad.hessian(f, **how))
+    np.testing.assert_allclose(hessian @ f.ravel(), found, rtol=0, atol=1e-12)
+    for operator, wrong in (("laplacian", [1, 2]), ("directional_derivative", None)):
+        with pytest.raises(gridgrad.GridError, match="direction is for"):
+            gridgrad.operator_matrix(operator, (5, 6), direction=wrong)
+    with pytest.raises(gridgrad.GridError, match="a number for each of the 2"):
+        gridgrad.operator_matrix("directional_derivative", (5, 6), direction=[1.0])
+
+
 def test_a_poisson_problem_converges_at_the_stated_order():
     from scipy.sparse.linalg import spsolve
 

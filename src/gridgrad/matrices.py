@@ -12,7 +12,15 @@ from gridgrad.calls import Call
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.stencil import Row, Stencil
 
-OPERATORS = ("laplacian", "gradient", "divergence", "curl", "jacobian", "hessian")
+OPERATORS = (
+    "laplacian",
+    "gradient",
+    "divergence",
+    "curl",
+    "jacobian",
+    "hessian",
+    "directional_derivative",
+)
 
 
 def derivative_matrix(
@@ -55,6 +63,7 @@ def operator_matrix(
     edge_order: int | None = None,
     boundary: Any = "one-sided",
     period: Any = None,
+    direction: Sequence[float] | None = None,
 ) -> Any:
     """The matrix of a whole operator on samples of an N-D grid, flattened in C order.
 
@@ -66,6 +75,7 @@ def operator_matrix(
     - "curl": for two components or three, with as many results as the operator has (one or three)
     - "jacobian": the gradient of each of as many components as there are dims
     - "hessian": d**2/dxi dxj one below another, by i and then by j, all of them
+    - "directional_derivative": the size by itself, for a `direction` with a number for each of the dims
 
     Each is made of 1-D matrices by Kronecker products: along dim d, I x ... x D x ... x I. Parameters are
     those of the operator; as there, edges are as accurate as the interior, but for "gradient", whose edge
@@ -88,6 +98,15 @@ def operator_matrix(
         raise GridError("at least 1 of the dims must be differentiated, but none is.")
     if operator == "curl" and count not in (2, 3):
         raise GridError(f"a curl needs 2 or 3 dims, but {count} are differentiated.")
+    if (direction is not None) != (operator == "directional_derivative"):
+        raise GridError(
+            'direction is for "directional_derivative", which needs it, and for no other operator.'
+        )
+    if direction is not None and len(direction) != count:
+        raise GridError(
+            f"direction must have a number for each of the {count} differentiated dims, but has "
+            f"{len(direction)}."
+        )
     sparse = _sparse()
 
     def along(k: int, order: int = 1) -> Any:
@@ -104,6 +123,8 @@ def operator_matrix(
         blocks = [[part] for part in parts]
     elif operator == "divergence":
         blocks = [parts]
+    elif direction is not None:
+        blocks = [[sum(part * float(a) for a, part in zip(direction, parts, strict=True))]]
     elif operator == "curl" and count == 2:
         blocks = [[-parts[1], parts[0]]]
     elif operator == "curl":

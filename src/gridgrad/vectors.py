@@ -223,16 +223,18 @@ def _pairs(count: int) -> list[tuple[int, int]]:
 def _hessian(call: Call) -> Plan:
     count = len(call.axes)
     _need(call.axes, 1, "dims")
-    if count > 1 and any(isinstance(kind, float) for each in call.axes for kind in each.sides):
-        raise GridError("a hessian of several dims is not offered with a number beyond an edge.")
     dims, firsts = [each.dim for each in call.axes], [call.stencil(k) for k in range(count)]
     pairs = _pairs(count)
     outputs = count + len(pairs)
     terms = (
         *(Term(k, 0, dims[k], call.stencil(k, 2)) for k in range(count)),
-        # First derivatives stand between, and mixed ones are made from them.
+        # First derivatives stand between, and mixed ones are made from them. Where a number stands beyond the
+        # edges along one dim, the derivative along another is 0 there.
         *(Term(outputs + j - 1, 0, dims[j], firsts[j]) for j in range(1, count)),
-        *(Term(count + k, 1 + j - 1, dims[i], firsts[i]) for k, (i, j) in enumerate(pairs)),
+        *(
+            Term(count + k, 1 + j - 1, dims[i], firsts[i].linear())
+            for k, (i, j) in enumerate(pairs)
+        ),
     )
     return Plan(1, outputs, terms, count - 1)
 
