@@ -18,6 +18,7 @@ from gridgrad.engines.layout import MOST_STEPS
 from gridgrad.engines.program import reads_a_number
 from gridgrad.engines.triton_tables import Tables, is_one, lay_out
 from gridgrad.engines.triton_walk import Walk, walk
+from gridgrad.errors import GridError
 from gridgrad.plan import Plan
 
 _log = logging.getLogger("gridgrad.engines")
@@ -30,8 +31,9 @@ _SAMPLES = {
     torch.uint8, torch.uint16, torch.uint32, torch.uint64,
 }  # fmt: skip
 _OLDEST = (3, 6)
-# Numbers of a table that is kept.
-_LONGEST = 1 << 18
+# Numbers of a launch that is kept: longer coordinates make a plan of their own at each call, and only their
+# tables are found again.
+_LONGEST = 1 << 16
 # Warps of a program, and registers of a thread: without a limit the assembler takes so many that few programs
 # run at once.
 WARPS, REGISTERS = 4, {4: 96, 8: 168}
@@ -41,11 +43,18 @@ def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Seq
     """Run a plan on tensors of one shape and device, each output computed in its dtype.
 
     Returns False, for the reference engine to take over, where this engine cannot, and says why to the log.
+    A `GridError` where the reference engine would break the capture of a CUDA graph.
     """
     reason = reason_not(plan, inputs, outputs, computes)
     if not reason and inputs[0].numel():
         reason = _tried(lambda: _run(plan, inputs, outputs, computes))
     if reason:
+        if triton_device.is_capturing(inputs[0].device) and _reads_the_host(plan):
+            raise GridError(
+                "spacing on the host cannot be sent to the GPU while a CUDA graph is captured; make the same "
+                "call once before the capture, or give the coordinates as tensors on the GPU "
+                f"({reason})."
+            )
         refuse(reason)
         return False
     _log.debug("triton")
@@ -151,6 +160,15 @@ def is_runnable(plan: Plan) -> bool:
         len(row.offsets) < MOST_STEPS
         and all(_is_real(number) for number in (*row.weights, row.divisor))
         and (isinstance(row.weights[0], float) or is_one(row.divisor))
+        for term in plan.terms
+        for row in (*term.stencil.lower, term.stencil.interior, *term.stencil.upper)
+    )
+
+
+def _reads_the_host(plan: Plan) -> bool:
+    """Whether weights are arrays of NumPy, which the reference engine sends to the GPU at each call."""
+    return any(
+        isinstance(row.weights[0], np.ndarray)
         for term in plan.terms
         for row in (*term.stencil.lower, term.stencil.interior, *term.stencil.upper)
     )
