@@ -34,9 +34,12 @@ _OLDEST = (3, 6)
 # Numbers of a launch that is kept: longer coordinates make a plan of their own at each call, and only their
 # tables are found again.
 _LONGEST = 1 << 16
-# Warps of a program, and registers of a thread: without a limit the assembler takes so many that few programs
-# run at once.
-WARPS, REGISTERS = 4, {4: 96, 8: 168}
+# Warps of a program. More of them would hold fewer samples each, and fewer in all at once.
+WARPS = 4
+# Registers of a thread: without a limit the assembler takes so many that few programs run at once. Of 65,536
+# registers 96 let five programs run, 128 four, 168 three. Each is for kernels that read up to so many samples
+# for one of an output: with fewer registers these would spill.
+REGISTERS: dict[float, int] = {4: 96, 6: 128, math.inf: 168}
 
 
 def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> bool:
@@ -254,10 +257,18 @@ def constants(
     }
 
 
-def options(dtype: Any) -> dict[str, Any]:
+def options(tables: Tables, dtype: Any) -> dict[str, Any]:
     """How the kernel is compiled, where that is a choice; ROCm has no limit to registers."""
     found = {"num_warps": WARPS}
-    return found if torch.version.hip else {**found, "maxnreg": REGISTERS[dtype.itemsize]}
+    return found if torch.version.hip else {**found, "maxnreg": registers(tables, dtype)}
+
+
+def registers(tables: Tables, dtype: Any) -> int:
+    """The limit to a thread's registers: by the samples that an output reads; the last, in doubles."""
+    reads = max(sum(kind.reads for kind in kinds) for kinds in tables.kinds)
+    if dtype == torch.float64:
+        return REGISTERS[math.inf]
+    return next(limit for most, limit in REGISTERS.items() if reads <= most)
 
 
 class Launch:
@@ -275,7 +286,7 @@ class Launch:
         if tables.later:
             self._numbers = triton_device.fill(self._numbers, tables.later, dtype)
         self._constants = constants(plan, route, tables, arrays, dtype)
-        self._options = options(dtype)
+        self._options = options(tables, dtype)
         self._kernel = run_tile[(math.prod(route.counts),)]
 
     def __call__(self, arrays: Sequence[Any]) -> None:

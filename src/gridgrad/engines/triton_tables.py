@@ -49,6 +49,12 @@ class Kind(NamedTuple):
     unseen: bool  # whether weights are on the device, where nobody has looked at them
     at: int  # where the sizes tell of the term
 
+    @property
+    def reads(self) -> int:
+        """Samples that the interior reads for one of its results."""
+        ends = {end for step in self.steps for end in step if end is not None}
+        return len(ends) if self.plain or not self.varies else len(ends | {0})
+
 
 class Tables(NamedTuple):
     """A plan laid out.
