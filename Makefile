@@ -6,7 +6,7 @@ TEST = .venvs/test
 BENCH = .venvs/bench
 MANIFEST = pyproject.toml constraints.txt tools/environment.sh
 
-.PHONY: help demo test test-all test-gpu stress bench bench-gpu accuracy scaling streaming lint format clean
+.PHONY: help demo test test-all test-gpu sanitize-gpu stress bench bench-gpu accuracy scaling streaming lint format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,6 +22,9 @@ test-all: $(TEST)/.ready lint ## the same, and every order, accuracy, edge and g
 
 test-gpu: $(TEST)/.ready ## the tests that need a GPU, with a PyTorch that can use it
 	TRITON_INTERPRET=0 $(TEST)/bin/pytest -m gpu tests/test_gpu.py
+
+sanitize-gpu: $(TEST)/.ready ## the same under compute-sanitizer, which comes with the CUDA toolkit
+	@CUDA_HOME="$(CUDA_HOME)" tools/sanitize.sh $(TEST)
 
 stress: $(TEST)/.ready ## 60 seconds of threads and forked children at the CPU engine together
 	$(TEST)/bin/python tests/stress.py --seconds 60

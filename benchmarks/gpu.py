@@ -6,6 +6,8 @@ until the next call may be made. The floor is a copy on the device that moves as
 """
 
 import argparse
+import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -23,6 +25,10 @@ CUBE, SQUARE = (512, 512, 512), (64, 64)
 _ROUNDS, _SMALL_CALLS = 25, 300
 # Beyond any second-level cache.
 _FLUSH_BYTES = 1 << 28
+# Clock cycles that the GPU waits before a call's time begins, 5 ms or more. Meanwhile the host prepares the
+# call and queues its kernels, all of autograd's or of a hundred small operations, so that the GPU never waits
+# for the host while it is timed. The cache's filling alone would hide less than 0.1 ms of that.
+_WAIT_CYCLES = 10_000_000
 
 Calls = dict[str, Callable[[], Any]]
 
@@ -145,6 +151,7 @@ def _timed(calls: Calls) -> dict[str, float]:
         for name, call in calls.items():
             start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             flush.zero_()
+            torch.cuda._sleep(_WAIT_CYCLES)
             start.record()
             call()
             stop.record()
@@ -217,21 +224,31 @@ def _row(mark: Mark, times: dict[str, float]) -> list[str]:
 
 
 def _time_tiles() -> None:
-    """Other tiles, warps and limits of registers than the engine's, for 512^3 float32."""
+    """Other tiles, warps and limits of registers than the engine's, for 512^3 float32, both ways."""
     from gridgrad.engines import triton as engine
     from gridgrad.engines import triton_walk
 
     x = torch.rand(CUBE, device="cuda")
-    out = [torch.empty_like(x) for _ in CUBE]
-    for samples in (512, 1024, 2048):
-        for longest in (64, 128, 256, 512):
-            for warps in (4, 8):
-                for registers in (64, 80, 96, 128):
-                    triton_walk._SAMPLES, triton_walk._LONGEST = samples, longest
-                    engine.WARPS, engine.REGISTERS = warps, {4: registers, 8: 168}
-                    engine._launches.clear()
-                    call = {"it": lambda: gridgrad.gradient(x, out=out)}
-                    print(samples, longest, warps, registers, f"{1e3 * _timed(call)['it']:.3f} ms")
+    followed = x.clone().requires_grad_()
+    out, given = ([torch.rand_like(x) for _ in CUBE] for _ in range(2))
+    ours = gridgrad.gradient(followed)
+    calls: Calls = {
+        "forward": lambda: gridgrad.gradient(x, out=out),
+        "backward": lambda: torch.autograd.grad(ours, followed, given, retain_graph=True),
+    }
+    print("samples, longest, warps, registers: forward, backward in ms")
+    print("the engine's own:", _in_milliseconds(calls))
+    for samples, longest, warps, registers in itertools.product(
+        (512, 1024, 2048), (64, 128, 256, 512), (4, 8), (80, 96, 128, 168)
+    ):
+        triton_walk._SAMPLES, triton_walk._LONGEST = samples, longest
+        engine.WARPS, engine.REGISTERS = warps, {math.inf: registers}
+        engine._launches.clear()
+        print(f"{samples}, {longest}, {warps}, {registers}:", _in_milliseconds(calls))
+
+
+def _in_milliseconds(calls: Calls) -> str:
+    return ", ".join(f"{1e3 * each:.3f}" for each in _timed(calls).values())
 
 
 if __name__ == "__main__":

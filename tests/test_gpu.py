@@ -87,6 +87,70 @@ def test_backwards_agrees_with_the_cpu(even, ran):
     assert ran() == {"triton"}
 
 
+def agree_with_the_cpu(call, f, rtol=1e-12, atol=1e-12):
+    for mine, theirs in zip(call(f), call(f.cpu()), strict=True):
+        assert mine.is_cuda
+        assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape)
+        torch.testing.assert_close(mine.cpu(), theirs, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_complex_samples(dtype, ran):
+    f = samples(20, 33, dtype=dtype)
+    tolerance = 1e-5 if dtype == torch.complex64 else 1e-12
+    agree_with_the_cpu(
+        lambda f: gridgrad.gradient(f, spacing=(0.3, jittered(33)), accuracy=4),
+        f, tolerance, tolerance,
+    )  # fmt: skip
+    assert ran() == {"triton"}
+
+
+LAYOUTS = {
+    "transposed": lambda x: x.mT.contiguous().mT,
+    "permuted": lambda x: x.permute(2, 0, 1).contiguous().permute(1, 2, 0),
+    "strided": lambda x: torch.stack([x, x], -1).flatten(-2)[..., ::2],
+    "sliced": lambda x: torch.nn.functional.pad(x, (3, 2, 1, 4))[:, 1:-4, 3:-2],
+    "expanded": lambda x: x[..., :1].expand(x.shape),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_strides_both_ways(layout, ran):
+    f = LAYOUTS[layout](samples(12, 37, 66, dtype=torch.float64))
+
+    def both_ways(f):
+        f = f.detach().requires_grad_()
+        found = gridgrad.gradient(f, spacing=(0.5, 2.0, jittered(66)))
+        (back,) = torch.autograd.grad(sum((x**2).sum() for x in found), f)
+        return *(x.detach() for x in found), back
+
+    assert not f.is_contiguous()
+    memory = f.clone()
+    agree_with_the_cpu(both_ways, f)
+    assert torch.equal(f, memory)
+    assert ran() == {"triton"}
+
+
+@pytest.mark.filterwarnings(
+    "ignore:TensorFloat32 tensor cores:UserWarning"
+)  # there are no matrices
+def test_under_torch_compile():
+    f = samples(20, 33, dtype=torch.float64)
+
+    def loss(f):
+        return sum((x**2).sum() for x in gridgrad.gradient(f, spacing=(0.5, 0.3), accuracy=4))
+
+    def both_ways(f, loss):
+        f = f.detach().requires_grad_()
+        total = loss(f)
+        return total.detach(), *torch.autograd.grad(total, f)
+
+    compiled = torch.compile(loss, fullgraph=True)
+    for mine, theirs in zip(both_ways(f, compiled), both_ways(f, loss), strict=True):
+        assert mine.is_cuda
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
 def test_the_same_bits_every_time():
     f = samples(100, 200, 300)
     first = gridgrad.gradient(f, spacing=0.3)
@@ -127,6 +191,55 @@ def test_cuda_graphs(on_gpu):
     torch.testing.assert_close(found, call()[0], rtol=0, atol=0)
 
 
+def test_long_coordinates_are_captured():
+    n = 50_000
+    f, x = samples(n), torch.linspace(0, 1, n, device="cuda") ** 2
+    for line in (x, x.cpu().numpy()):
+        wanted = gridgrad.gradient(f, spacing=(line,))
+        torch.cuda.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            found = gridgrad.gradient(f, spacing=(line,))
+        graph.replay()
+        assert all(map(torch.equal, found, wanted))
+
+
+def test_a_cuda_graph_of_both_ways(ran):
+    f, given = samples(64, 96).requires_grad_(), [samples(64, 96, seed=k) for k in (1, 2)]
+
+    def call():
+        found = gridgrad.gradient(f, spacing=(0.5, jittered(96)))
+        return *found, *torch.autograd.grad(found, f, given)
+
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        call()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = call()
+    with torch.no_grad():
+        f.copy_(samples(64, 96, seed=3))
+    given[0].copy_(samples(64, 96, seed=4))
+    graph.replay()
+    for mine, theirs in zip(found, call(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=0)
+    assert ran() == {"triton"}
+
+
+def test_a_capture_that_would_break_is_refused():
+    f, x = samples(64, 96), 3 * jittered(96) + 0.1
+    x[5] += 0.001
+    graph, kept = torch.cuda.CUDAGraph(), f.clone()
+    with torch.cuda.graph(graph):
+        with pytest.raises(gridgrad.GridError, match="once before the capture"):
+            gridgrad.gradient(f, spacing=(x,), dim=1)
+        kept.add_(1)
+    graph.replay()  # the capture has gone on
+    assert torch.equal(kept, f + 1)
+
+
 def test_other_streams():
     f = samples(128, 128)
     stream = torch.cuda.Stream()
@@ -136,6 +249,29 @@ def test_other_streams():
     torch.cuda.current_stream().wait_stream(stream)
     for mine, theirs in zip(found, gridgrad.gradient(f.cpu(), spacing=0.77), strict=True):
         torch.testing.assert_close(mine.cpu(), theirs)
+
+
+@pytest.mark.parametrize("spacing", ["step", "host", "gpu"])
+def test_cupy(spacing, ran):
+    cupy = pytest.importorskip("cupy")
+    f, line = samples(20, 33, dtype=torch.float64), jittered(33)
+    own = {"step": 0.3, "host": line, "gpu": cupy.asarray(line)}[spacing]
+    (found,) = gridgrad.gradient(cupy.from_dlpack(f), spacing=(own,), axis=1)
+    (wanted,) = gridgrad.gradient(f.cpu(), spacing=(0.3 if spacing == "step" else line,), axis=1)
+    assert isinstance(found, cupy.ndarray)
+    torch.testing.assert_close(torch.from_dlpack(found).cpu(), wanted, rtol=1e-9, atol=1e-9)
+    assert ran() == {"triton"}
+
+
+def test_cupy_strided_and_in_half_precision(ran):
+    cupy = pytest.importorskip("cupy")
+    f = cupy.random.rand(40, 66).astype(cupy.float16).T[::2]
+    for mine, theirs in zip(gridgrad.gradient(f), gridgrad.gradient(f.get()), strict=True):
+        assert mine.dtype == f.dtype
+        torch.testing.assert_close(
+            torch.from_numpy(mine.get()), torch.from_numpy(theirs), rtol=2e-3, atol=1e-3
+        )
+    assert ran() == {"triton"}
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is one GPU")

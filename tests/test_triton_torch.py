@@ -10,6 +10,7 @@ import torch
 import gridgrad
 from gridgrad.arrays import torch as library
 from gridgrad.engines import triton as engine
+from gridgrad.engines import triton_device
 
 from .grids import jittered
 from .interpreting import interpreting, on_memory
@@ -199,6 +200,51 @@ def test_says_why_it_did_not_run(why, call, ran):
     (said,) = ran()
     assert said.startswith("reference engine: ")
     assert why in said
+
+
+# What a device is asked for, as if it were one.
+
+
+@pytest.fixture
+def capturing(monkeypatch):
+    """A CUDA graph is being captured, from when this is called."""
+    monkeypatch.setattr(triton_device, "_sent", {})
+    return lambda: monkeypatch.setattr(triton_device, "is_capturing", lambda device: True)
+
+
+@pytest.mark.parametrize("n", [9, 20_000])
+def test_coordinates_on_the_device_are_captured_after_a_first_call(n, ran, capturing):
+    """Short ones and long ones: nothing that is sent has their length."""
+    f, x = samples(n), torch.linspace(0, 1, n, dtype=torch.float64) ** 2
+    first = gridgrad.gradient(f, spacing=(x,))
+    assert max(table.values.nbytes for table in triton_device._sent.values()) < 1000
+    capturing()
+    agree(gridgrad.gradient(f, spacing=(x + 1,)), first, 1e-6)
+    assert ran() == ["triton"] * 2
+
+
+@pytest.mark.parametrize("n", [9, 20_000])
+def test_coordinates_on_the_host_are_captured_after_a_first_call(n, ran, capturing):
+    f, x = samples(n), np.linspace(0, 1, n) ** 2
+    first = gridgrad.gradient(f, spacing=(x,))
+    capturing()
+    agree(gridgrad.gradient(f, spacing=(x.copy(),)), first, 0)
+    assert ran() == ["triton"] * 2
+    with pytest.raises(gridgrad.GridError, match="make the same call once before the capture"):
+        gridgrad.gradient(f, spacing=(3 * x,))
+    gridgrad.gradient(f, spacing=0.3)
+    assert ran()[2:] == [
+        "reference engine: a CUDA graph is being captured, and this plan has not run before"
+    ]
+
+
+def test_tables_that_are_kept_have_a_limit(capturing, monkeypatch):
+    monkeypatch.setattr(triton_device, "KEPT", 2000)
+    monkeypatch.setattr(triton_device, "_ALL_KEPT", 3000)
+    for n in (20, 30, 40, 300):
+        gridgrad.gradient(samples(n), spacing=(np.linspace(0, 1, n) ** 2,))
+        assert sum(table.values.nbytes for table in triton_device._sent.values()) <= 3000
+    assert max(table.values.nbytes for table in triton_device._sent.values()) <= 2000
 
 
 def test_where_triton_is_missing_the_reference_engine_runs(ran, monkeypatch):

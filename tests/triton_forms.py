@@ -29,6 +29,11 @@ def arrays_of(plan: Plan, shape: tuple[int, ...], read: Any, written: Any = None
     return [torch.empty(shape, dtype=dtype, device="meta") for dtype in dtypes]
 
 
+def options(plan: Plan, arrays: list[Any], compute: Any) -> dict[str, Any]:
+    """How its kernel is compiled."""
+    return engine.options(engine.laid_out(plan, arrays, compute)[1], compute)
+
+
 def variant(plan: Plan, arrays: list[Any], compute: Any) -> dict[str, Any]:
     """What a kernel is compiled for: the types of its arguments, and constants."""
     route, tables = engine.laid_out(plan, arrays, compute)
@@ -57,6 +62,7 @@ def cases() -> dict[str, tuple[Plan, list[Any], Any]]:
     cube, image, line = (512, 512, 512), (3, 1000, 1000), (4096,)
     x = np.cumsum(np.arange(1000) % 3 + 1.0)
     uneven = plan_of(image, dim=(1, 2), spacing=(x, x))
+    coordinates, accurate = plan_of(cube, spacing=(x[:512],) * 3), plan_of(cube, accuracy=8)
     unseen = plan_of(line, spacing=torch.empty(4096, device="meta", dtype=torch.float64))
     single = torch.float32
     forms = {
@@ -66,6 +72,12 @@ def cases() -> dict[str, tuple[Plan, list[Any], Any]]:
         "laplacian": (laplacian((2, *cube)), (2, *cube), (torch.float64,), torch.float64),
         "integers": (plan_of(line, accuracy=8), line, (torch.int64, single), torch.float64),
         "unseen": (unseen, line, (single,), single),
+        # What has marks to reach, and its backward pass.
+        "coordinates": (coordinates, cube, (single,), single),
+        "accuracy 8": (accurate, cube, (single,), single),
+        "cube, back": (plan_of(cube).adjoint(cube), cube, (single,), single),
+        "coordinates, back": (coordinates.adjoint(cube), cube, (single,), single),
+        "accuracy 8, back": (accurate.adjoint(cube), cube, (single,), single),
     }
     return {
         name: (plan, arrays_of(plan, shape, *dtypes), compute)

@@ -15,13 +15,14 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from gridgrad.engines import triton as engine
 from gridgrad.engines.triton_kernels import run_tile
+from gridgrad.plan import Plan
 
-from .triton_forms import cases, variant
+from .triton_forms import cases, options, variant
 
 
-def compile_for(given: dict[str, Any], compute: Any, arch: int = 90) -> Any:
+def compile_for(plan: Plan, arrays: list[Any], compute: Any, arch: int = 90) -> Any:
+    given = variant(plan, arrays, compute)
     constants = {name: each for name, each in given.items() if name.isupper()}
     signature = {**given, **dict.fromkeys(constants, "constexpr")}
     places = [(k, i) for k in range(2) for i in range(len(given[("inputs", "outputs")[k]]))]
@@ -29,7 +30,7 @@ def compile_for(given: dict[str, Any], compute: Any, arch: int = 90) -> Any:
     return triton.compile(
         ASTSource(run_tile, signature, constants, attrs),
         target=GPUTarget("cuda", arch, 32),
-        options=engine.options(compute),
+        options=options(plan, arrays, compute),
     )
 
 
@@ -52,7 +53,7 @@ def told(kernel: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    found = {name: told(compile_for(variant(*case), case[2])) for name, case in cases().items()}
+    found = {name: told(compile_for(*case)) for name, case in cases().items()}
     json.dump(found, sys.stdout)
 
 

@@ -18,6 +18,7 @@ from gridgrad.engines.layout import MOST_STEPS
 from gridgrad.engines.program import reads_a_number
 from gridgrad.engines.triton_tables import Tables, is_one, lay_out
 from gridgrad.engines.triton_walk import Walk, walk
+from gridgrad.errors import GridError
 from gridgrad.plan import Plan
 
 _log = logging.getLogger("gridgrad.engines")
@@ -30,22 +31,33 @@ _SAMPLES = {
     torch.uint8, torch.uint16, torch.uint32, torch.uint64,
 }  # fmt: skip
 _OLDEST = (3, 6)
-# Numbers of a table that is kept.
-_LONGEST = 1 << 18
-# Warps of a program, and registers of a thread: without a limit the assembler takes so many that few programs
-# run at once.
-WARPS, REGISTERS = 4, {4: 96, 8: 168}
+# Numbers of a launch that is kept: longer coordinates make a plan of their own at each call, and only their
+# tables are found again.
+_LONGEST = 1 << 16
+# Warps of a program. More of them would hold fewer samples each, and fewer in all at once.
+WARPS = 4
+# Registers of a thread: without a limit the assembler takes so many that few programs run at once. Of 65,536
+# registers 96 let five programs run, 128 four, 168 three. Each is for kernels that read up to so many samples
+# for one of an output: with fewer registers these would spill.
+REGISTERS: dict[float, int] = {4: 96, 6: 128, math.inf: 168}
 
 
 def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> bool:
     """Run a plan on tensors of one shape and device, each output computed in its dtype.
 
     Returns False, for the reference engine to take over, where this engine cannot, and says why to the log.
+    A `GridError` where the reference engine would break the capture of a CUDA graph.
     """
     reason = reason_not(plan, inputs, outputs, computes)
     if not reason and inputs[0].numel():
         reason = _tried(lambda: _run(plan, inputs, outputs, computes))
     if reason:
+        if triton_device.is_capturing(inputs[0].device) and _reads_the_host(plan):
+            raise GridError(
+                "spacing on the host cannot be sent to the GPU while a CUDA graph is captured; make the same "
+                "call once before the capture, or give the coordinates as tensors on the GPU "
+                f"({reason})."
+            )
         refuse(reason)
         return False
     _log.debug("triton")
@@ -156,6 +168,15 @@ def is_runnable(plan: Plan) -> bool:
     )
 
 
+def _reads_the_host(plan: Plan) -> bool:
+    """Whether weights are arrays of NumPy, which the reference engine sends to the GPU at each call."""
+    return any(
+        isinstance(row.weights[0], np.ndarray)
+        for term in plan.terms
+        for row in (*term.stencil.lower, term.stencil.interior, *term.stencil.upper)
+    )
+
+
 def _is_real(weight: Any) -> bool:
     if isinstance(weight, np.ndarray):
         return bool(weight.dtype.kind == "f")
@@ -236,10 +257,18 @@ def constants(
     }
 
 
-def options(dtype: Any) -> dict[str, Any]:
+def options(tables: Tables, dtype: Any) -> dict[str, Any]:
     """How the kernel is compiled, where that is a choice; ROCm has no limit to registers."""
     found = {"num_warps": WARPS}
-    return found if torch.version.hip else {**found, "maxnreg": REGISTERS[dtype.itemsize]}
+    return found if torch.version.hip else {**found, "maxnreg": registers(tables, dtype)}
+
+
+def registers(tables: Tables, dtype: Any) -> int:
+    """The limit to a thread's registers: by the samples that an output reads; the last, in doubles."""
+    reads = max(sum(kind.reads for kind in kinds) for kinds in tables.kinds)
+    if dtype == torch.float64:
+        return REGISTERS[math.inf]
+    return next(limit for most, limit in REGISTERS.items() if reads <= most)
 
 
 class Launch:
@@ -257,7 +286,7 @@ class Launch:
         if tables.later:
             self._numbers = triton_device.fill(self._numbers, tables.later, dtype)
         self._constants = constants(plan, route, tables, arrays, dtype)
-        self._options = options(dtype)
+        self._options = options(tables, dtype)
         self._kernel = run_tile[(math.prod(route.counts),)]
 
     def __call__(self, arrays: Sequence[Any]) -> None:

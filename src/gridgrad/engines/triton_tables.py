@@ -49,9 +49,19 @@ class Kind(NamedTuple):
     unseen: bool  # whether weights are on the device, where nobody has looked at them
     at: int  # where the sizes tell of the term
 
+    @property
+    def reads(self) -> int:
+        """Samples that the interior reads for one of its results."""
+        ends = {end for step in self.steps for end in step if end is not None}
+        return len(ends) if self.plain or not self.varies else len(ends | {0})
+
 
 class Tables(NamedTuple):
-    """A plan laid out. `later` are weights on the device, each with its index among the numbers."""
+    """A plan laid out.
+
+    `later` are weights on the device, which the numbers lack: each with how many of these come before it. So
+    what is sent is short, however many they are, and the same from call to call.
+    """
 
     kinds: tuple[tuple[Kind, ...], ...]  # of each output
     sizes: tuple[int, ...]
@@ -66,17 +76,19 @@ class _Numbers:
     def __init__(self) -> None:
         self.pieces: list[Any] = []
         self.later: list[tuple[int, Any]] = []
-        self.size = 0
+        self.known = 0  # numbers of the pieces
+        self.size = 0  # of these and of what comes later
 
     def add(self, piece: Any) -> None:
-        """Numbers, or an array of the device's library, which takes its place later."""
+        """Numbers, or an array of the device's library, which is put in later."""
         if isinstance(piece, (float, int)):
             piece = [piece]
-        if not isinstance(piece, (list, np.ndarray)):
+        if isinstance(piece, (list, np.ndarray)):
+            self.pieces.append(np.asarray(piece, np.float64))
+            self.known += len(piece)
+        else:
             piece = piece.reshape(-1)
-            self.later.append((self.size, piece))
-            piece = np.zeros(len(piece))
-        self.pieces.append(np.asarray(piece, np.float64))
+            self.later.append((self.known, piece))
         self.size += len(piece)
 
 
