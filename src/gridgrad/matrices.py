@@ -41,6 +41,8 @@ def derivative_matrix(
     `scipy.sparse.csr_array` of float64 (complex128 for complex coordinates). Needs SciPy, which
     `pip install 'gridgrad[matrices]'` brings.
 
+    Source: the weights of `derivative`, a row for each sample.
+
     >>> import gridgrad
     >>> print(gridgrad.derivative_matrix(4, order=2, boundary="periodic").toarray())
     [[-2.  1.  0.  1.]
@@ -80,6 +82,9 @@ def operator_matrix(
     Each is made of 1-D matrices by Kronecker products: along dim d, I x ... x D x ... x I. Parameters are
     those of the operator; as there, edges are as accurate as the interior, but for "gradient", whose edge
     order is 1 at accuracy 2. Raises `GridError` for other operators, and as the operator does.
+
+    Source: C. F. Van Loan, The ubiquitous Kronecker product, Journal of Computational and Applied Mathematics
+    123 (2000), 85-100.
 
     >>> import numpy as np
     >>> import gridgrad

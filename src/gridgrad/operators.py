@@ -199,7 +199,8 @@ def derivative(
     ----------
     A constant has derivative exactly 0 (unless a number stands beyond the edge). Uniform weights are exact
     rationals rounded once. The stated order of accuracy holds everywhere, on any grid (beyond edges as
-    `boundary` says). Rolling the samples of a periodic dim with a step rolls the result, bit for bit.
+    `boundary` says). Rolling the samples of a periodic dim with a step rolls the result, bit for bit (under
+    `jax.jit`, whose compiler rounds single samples its own way, but for the last bits).
 
     Source: B. Fornberg, Calculation of weights in finite difference formulas, SIAM Review 40 (1998), 685-691.
 

@@ -34,6 +34,9 @@ def laplacian(
     result is an array like `input`, in units of the samples per unit of the spacing squared. Raises
     `GridError` as `derivative` does, and where no dim is left. A constant has laplacian exactly 0.
 
+    Source: ISO 80000-2 (2019), Mathematics, scalars, vectors and tensors; of the stencils as for
+    `derivative`.
+
     >>> import numpy as np
     >>> import gridgrad
     >>> x, y = np.mgrid[0:4, 0:5] * 0.5
@@ -71,6 +74,9 @@ def divergence(
     in its unit per unit of the spacing; dtypes of components promote. Raises `GridError` as `derivative`
     does, and where there are not as many components as dims.
 
+    Source: ISO 80000-2 (2019), Mathematics, scalars, vectors and tensors; of the stencils as for
+    `derivative`.
+
     >>> import numpy as np
     >>> import gridgrad
     >>> x, y = np.mgrid[0:4, 0:5] * 0.5
@@ -105,6 +111,9 @@ def curl(
     With components (u, v) along dims (x, y) it is one array, dv/dx - du/dy; with (u, v, w) along (x, y, z) a
     tuple of three: (dw/dy - dv/dz, du/dz - dw/dx, dv/dx - du/dy). Parameters, units and errors are those of
     `divergence`; for 3 components `out` is a sequence of 3 arrays.
+
+    Source: ISO 80000-2 (2019), Mathematics, scalars, vectors and tensors (there called rotation); of
+    the stencils as for `derivative`.
 
     >>> import numpy as np
     >>> import gridgrad
@@ -158,6 +167,9 @@ def jacobian(
     `components` as for `divergence`, of any number; `dim` as for `gradient`. Other parameters, units and
     errors are those of `divergence`.
 
+    Source: C. G. J. Jacobi, De determinantibus functionalibus, Crelle's Journal 22 (1841), 319-359; of the
+    stencils as for `derivative`. Rows are components, as in `torch.func.jacrev`.
+
     >>> import numpy as np
     >>> import gridgrad
     >>> x, y = np.mgrid[0:3, 0:3] * 1.0
@@ -198,8 +210,10 @@ def hessian(
 
     Those along one dim are `derivative` with order 2; mixed ones are the derivative along the later of the
     dims and then along the earlier, computed once for both places. All are made in one sweep over the input.
-    Parameters, units and errors are those of `laplacian`. A number beyond an edge is refused with several
-    dims: it would have to stand beyond the edges of first derivatives too.
+    Parameters, units and errors are those of `laplacian`. Where a number stands beyond the edges of one dim,
+    the derivative along another is 0 there.
+
+    Source: O. Hesse, Crelle's Journal 28 (1844), 68-96; of the stencils as for `derivative`.
 
     >>> import numpy as np
     >>> import gridgrad
@@ -254,8 +268,10 @@ def directional_derivative(
 ) -> A:
     """The derivative along a constant vector: a df/dx + b df/dy + ... for the direction (a, b, ...).
 
-    `direction` has a real number for each of the dims and is not normalised. Other parameters, units and
-    errors are those of `laplacian`.
+    `direction` has a real number for each of the dims, is not normalised, and may be a 1-D array of NumPy.
+    Other parameters and errors are those of `laplacian`; units those of `gradient`, times the direction's.
+
+    Source: the gradient's product with the direction; of the stencils as for `derivative`.
 
     >>> import numpy as np
     >>> import gridgrad
