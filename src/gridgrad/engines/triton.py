@@ -54,9 +54,10 @@ def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Seq
     if reason:
         if triton_device.is_capturing(inputs[0].device) and _reads_the_host(plan):
             raise GridError(
-                "spacing on the host cannot be sent to the GPU while a CUDA graph is captured; make the same "
-                "call once before the capture, or give the coordinates as tensors on the GPU "
-                f"({reason})."
+                "spacing on the host cannot be sent to the GPU while a CUDA graph is captured; make the "
+                "same call once before the capture, or give tensors on the GPU, as is needed where the "
+                "kernel does not run or weights take more than "
+                f"{triton_device.KEPT >> 20} MiB ({reason})."
             )
         refuse(reason)
         return False
