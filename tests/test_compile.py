@@ -204,6 +204,20 @@ def test_coordinates_of_numpy_crash_in_a_compiled_function(form, fullgraph):
         torch.testing.assert_close(value, want)
 
 
+@pytest.mark.parametrize("requires", [False, True])
+def test_out_was_asked_for_its_address_in_a_compiled_function(requires):
+    def function(x, a, b):
+        return gridgrad.gradient(x, out=[a, b])
+
+    compiled = torch.compile(function, backend="aot_eager", dynamic=True, fullgraph=True)
+    x = torch.randn(5, 6, requires_grad=requires)
+    out = [torch.empty(5, 6), torch.empty(5, 6)]
+    compiled(x, *out)
+    for value, want in zip(out, gridgrad.gradient(x), strict=True):
+        assert value.requires_grad == requires
+        torch.testing.assert_close(value, want)
+
+
 class Gradient(torch.nn.Module):
     def __init__(self, form: str) -> None:
         super().__init__()

@@ -308,6 +308,52 @@ def test_out_of_samples_that_require_a_gradient():
     assert torch.equal(out.detach(), gridgrad.gradient(f.detach())[0])
 
 
+def test_out_could_not_be_used_twice():
+    """What a first call has written into has a history, and so requires a gradient."""
+    out = [torch.empty(6, dtype=torch.float64)]
+    for seed in range(2):
+        f = samples(6, seed=seed).requires_grad_()
+        gridgrad.gradient(f, out=out)
+        (back,) = torch.autograd.grad(out[0].sum(), f)
+        (want,) = torch.autograd.grad(gridgrad.gradient(f)[0].sum(), f)
+        assert torch.equal(back, want)
+    leaf = torch.zeros(6, dtype=torch.float64, requires_grad=True)
+    with torch.no_grad():
+        for given in (out[0], leaf):
+            gridgrad.gradient(f, out=[given])
+            assert torch.equal(given, gridgrad.gradient(f)[0])
+
+
+@pytest.mark.parametrize("operator", [lambda x: gridgrad.gradient(x)[0], gridgrad.laplacian])
+def test_tensors_without_values_lay_otherwise(operator):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    for change in (lambda x: x.permute(2, 0, 1), lambda x: x.transpose(0, 2), lambda x: x):
+        want = operator(change(torch.randn(6, 5, 4))).stride()
+        assert operator(change(torch.randn(6, 5, 4, device="meta"))).stride() == want
+        with FakeTensorMode():
+            assert operator(change(torch.randn(6, 5, 4))).stride() == want
+
+
+def test_results_of_no_samples_had_strides_of_zero():
+    for dtype in (torch.float32, torch.bfloat16):
+        x = torch.empty(3, 0, 4, dtype=dtype)
+        for _ in range(2):
+            assert gridgrad.gradient(x, dim=0)[0].stride() == x.stride()
+
+
+def test_functionalize_had_no_rule():
+    f = samples(5, 6)
+
+    def function(x):
+        return gridgrad.gradient(x, spacing=0.5)[1]
+
+    want = torch.func.grad(lambda x: function(x).square().sum())(f)
+    assert torch.allclose(torch.func.functionalize(function)(f), function(f))
+    nested = torch.func.functionalize(torch.func.grad(lambda x: function(x).square().sum()))
+    assert torch.allclose(nested(f), want)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="pinned memory needs CUDA's driver")
 def test_pinned_memory_is_memory():
     f = samples(64, 65)

@@ -219,7 +219,7 @@ class OnGpu:
 def shortcut(work: Work, inputs: Sequence[Any], out: Any = None) -> Shortcut | None:
     """The short way of all tensors that lie in memory as these, the inputs and `out`, if there is one."""
     x = inputs[0]
-    if not x.is_cpu or x.dtype not in _DTYPES:
+    if not x.is_cpu or x.dtype not in _DTYPES or not x.numel():
         return None
     if out is None:
         out = _fresh(x.detach().numpy(), _DTYPES[x.dtype], work.plan.outputs)

@@ -125,7 +125,7 @@ class Torch(Standard):
         return nullcontext()
 
     def check_writable(self, array: Any, k: int) -> None:
-        if array.requires_grad:
+        if array.requires_grad and array.is_leaf and torch.is_grad_enabled():
             raise GridError(f"out[{k}] requires a gradient, which writing into it would break.")
         if any(
             stride == 0 and n > 1 for stride, n in zip(array.stride(), array.shape, strict=True)
@@ -200,13 +200,19 @@ class Torch(Standard):
                 found = self._on_memory(plan, inputs, results, computes, out)
             if found:
                 return found
-        return super().run(plan, inputs, results, computes, out)
+        found = super().run(plan, inputs, results, computes, out)
+        if out is None and _has_no_values(inputs[0]):
+            return tuple(_laid_out(value, inputs[0]) for value in found)
+        return found
 
     @_unread
     def _on_memory(
         self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
     ) -> tuple[Any, ...]:  # fmt: skip
         """What the CPU engine makes of tensors that are memory of this machine; () if it cannot."""
+        if out is None and not inputs[0].numel():
+            # NumPy's strides would all be 0.
+            return tuple(torch.empty_like(inputs[0], dtype=dtype) for dtype in results)
         arrays = [_as_numpy(x) for x in inputs]
         if out is None:
             outputs = [empty_like(arrays[0], _NUMPY[dtype]) for dtype in results]
@@ -222,6 +228,9 @@ class Torch(Standard):
 
 class Traced(Torch):
     """PyTorch while its compiler reads this code."""
+
+    def overlap(self, a: Any, b: Any) -> bool:
+        return a is b  # nothing has an address yet
 
     def join(self, pieces: Sequence[tuple[Any, Any, Any]], dim: int) -> Any:
         # A sum of padded pieces is one expression for each sample, which the compiler fuses with what comes
@@ -248,11 +257,13 @@ class Traced(Torch):
         computes: Sequence[Any],
         out: Sequence[Any] | None = None,
     ) -> tuple[Any, ...]:
-        if has_symbols(
-            plan
-        ):  # no part of an order, nor of a function with a backward pass of its own
-            return Standard.run(self, plan, inputs, results, computes, out)
-        if self._on_engine(plan, inputs, computes) and out is None:
+        if out is not None:
+            made = self.run(plan, inputs, results, computes)
+            return tuple(array.copy_(value) for array, value in zip(out, made, strict=True))
+        # A symbol is no part of an order, nor of a function with a backward pass of its own.
+        if has_symbols(plan):
+            return Standard.run(self, plan, inputs, results, computes)
+        if self._on_engine(plan, inputs, computes):
             order = Order(
                 plan,
                 tuple(map(name_of, results)),
@@ -263,7 +274,7 @@ class Traced(Torch):
             return tuple(_operator(inputs, as_text(order)))
         if torch.is_grad_enabled() and any(x.requires_grad for x in inputs) and is_runnable(plan):
             return follow(Differentiated, Work(self.run, plan, results, computes), inputs)
-        return Standard.run(self, plan, inputs, results, computes, out)
+        return Standard.run(self, plan, inputs, results, computes)
 
     def _on_engine(self, plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
         """Whether the program is to call the CPU engine: that is faster than what the compiler makes."""
@@ -339,6 +350,13 @@ def _is_transforming() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
+def _is_functionalizing() -> bool:
+    """Whether `torch.func.functionalize` is among the transforms at work."""
+    kind = torch._C._functorch.TransformType.Functionalize
+    stack = torch._C._functorch.get_interpreter_stack()
+    return stack is not None and any(each.key() == kind for each in stack)
+
+
 # The compiler asks once, while it reads. PyTorch's own way to say so imports all of the compiler.
 _is_transforming._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions may have any
 
@@ -395,9 +413,24 @@ def _is_hidden(x: Any) -> bool:
     )
 
 
+def _has_no_values(x: Any) -> bool:
+    """Whether of x nothing is known but how it lies in memory."""
+    fake = sys.modules.get("torch._subclasses.fake_tensor")
+    return x.device.type == "meta" or (fake is not None and isinstance(x, fake.FakeTensor))
+
+
+def _laid_out(value: Any, like: Any) -> Any:
+    """The same that lies in memory as the engines lay out what they make of such an input."""
+    if like.is_contiguous():
+        return value
+    # A copy and no claim about strides: a program may be recorded here.
+    return torch.empty_like(like, dtype=value.dtype).copy_(value)
+
+
 def _is_followed(x: Any) -> bool:
     """Whether PyTorch differentiates or batches what is done to x."""
-    if torch._C._functorch.is_legacy_batchedtensor(x):  # gradcheck's, which knows no such functions
+    # Neither gradcheck's batches nor `functionalize` know functions with a backward pass of their own.
+    if torch._C._functorch.is_legacy_batchedtensor(x) or _is_functionalizing():
         return False
     return torch._C._functorch.is_functorch_wrapped_tensor(x) or _is_differentiated(x)
 
