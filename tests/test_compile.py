@@ -143,7 +143,11 @@ NUMBERS = {
 }
 
 
-@pytest.mark.parametrize("form", NUMBERS)
+# Each takes a compilation ahead of time, which is seconds.
+ALSO = [pytest.param(form, marks=pytest.mark.exhaustive) for form in ("int", "tuple", "periodic")]
+
+
+@pytest.mark.parametrize("form", ["constant", "float", "of-the-shape", "boundary", *ALSO])
 def test_a_number_that_changes_was_no_constant(form):
     """A step or a boundary that Dynamo makes a symbol; ahead of time, too, no value compiles anew.
 
@@ -194,7 +198,7 @@ NUMPYS = {
 }
 
 
-@pytest.mark.parametrize("fullgraph", [True, False])
+@pytest.mark.parametrize("fullgraph", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("form", NUMPYS)
 def test_coordinates_of_numpy_crash_in_a_compiled_function(form, fullgraph):
     x = torch.randn(5, 7)
