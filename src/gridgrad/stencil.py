@@ -41,9 +41,13 @@ class Row(NamedTuple):
 
     def times(self, factor: float) -> "Row":
         """The row of so many times the derivative."""
-        if isinstance(self.weights[0], (float, int)):
-            return self._replace(divisor=self.divisor / factor)
-        return self._replace(weights=tuple(w * factor for w in self.weights))
+        weights, divisor = self.weights, self.divisor
+        if isinstance(weights[0], (float, int)):
+            divisor = divisor / factor
+        else:
+            weights = tuple(w * factor for w in weights)
+        # Written out: PyTorch's compiler, which reads this, can't `_replace` in what it remembers.
+        return Row(self.offsets, weights, divisor, self.sides, self.plain)
 
     def differences(self) -> tuple[tuple[float, int, int | None], ...]:
         """The row as a sum of weight * (f[i + plus] - f[i + minus]), where weights are numbers.
@@ -311,8 +315,7 @@ def scaled(stencil: Stencil, factor: float) -> Stencil:
     if factor == 1:
         return stencil
     rows = [tuple(row.times(factor) for row in each) for each in (stencil.lower, stencil.upper)]
-    interior = stencil.interior.times(factor)
-    return stencil._replace(lower=rows[0], interior=interior, upper=rows[1], line=None)
+    return Stencil(rows[0], stencil.interior.times(factor), rows[1], stencil.fits_single)
 
 
 def row_of_positions(

@@ -72,8 +72,10 @@ def listed(names: Iterable[Any]) -> str:
 
 
 def _there_are(obj: Labelled) -> str:
+    kind = type(obj).__name__
     return (
-        f"there are the dims {listed(obj.sizes)} and the coordinates {listed(obj.coords.variables)}"
+        f"the {kind} has the dims {listed(obj.sizes)} and the coordinates "
+        f"{listed(obj.coords.variables)}"
     )
 
 
