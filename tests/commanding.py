@@ -33,7 +33,9 @@ def command(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
 
 def after(code: str) -> list[str]:
     """The program that runs the command after some code, which may break things."""
-    code = f"import os, signal, sys\n{code}\nfrom gridgrad.app import main\nmain()"
+    # A shell has what it runs in the background ignore interrupts, and so tests that run there.
+    heard = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"import os, signal, sys\n{heard}\n{code}\nfrom gridgrad.app import main\nmain()"
     return [sys.executable, "-c", code]
 
 

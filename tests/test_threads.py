@@ -213,6 +213,7 @@ def test_an_interrupt_while_waiting_left_the_others_running():
         import os, signal, threading, time
         from gridgrad.engines import threads
         begun, running = threading.Event(), []
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored behind a shell's &
 
         def work(tasks):
             for task in tasks:
