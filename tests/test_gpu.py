@@ -169,6 +169,19 @@ def test_coordinates_on_the_gpu_do_not_wait_for_it():
         torch.cuda.set_sync_debug_mode("default")
 
 
+def captured(call):
+    """A CUDA graph of a call that has run once before, and what it will fill."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        call()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = call()
+    return graph, found
+
+
 @pytest.mark.parametrize("on_gpu", [True, False])
 def test_cuda_graphs(on_gpu):
     f, x = samples(64, 96), jittered(96)
@@ -177,14 +190,7 @@ def test_cuda_graphs(on_gpu):
     def call():
         return gridgrad.gradient(f, spacing=spacing, dim=1)
 
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        call()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        (found,) = call()
+    graph, (found,) = captured(call)
     f.copy_(samples(64, 96, seed=1))
     engine._launches.clear()  # what the graph reads lives on
     graph.replay()
@@ -211,14 +217,7 @@ def test_a_cuda_graph_of_both_ways(ran):
         found = gridgrad.gradient(f, spacing=(0.5, jittered(96)))
         return *found, *torch.autograd.grad(found, f, given)
 
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        call()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        found = call()
+    graph, found = captured(call)
     with torch.no_grad():
         f.copy_(samples(64, 96, seed=3))
     given[0].copy_(samples(64, 96, seed=4))

@@ -83,6 +83,9 @@ def test_matrices_of_a_directional_derivative_and_of_numbers_beyond_the_edges(bo
     for operator, wrong in (("laplacian", [1, 2]), ("directional_derivative", None)):
         with pytest.raises(gridgrad.GridError, match="direction is for"):
             gridgrad.operator_matrix(operator, (5, 6), direction=wrong)
+    for wrong in (2.0, ["x", "y"], [1.0, np.nan]):
+        with pytest.raises(gridgrad.GridTypeError, match="must be a sequence of real numbers"):
+            gridgrad.operator_matrix("directional_derivative", (5, 6), direction=wrong)
     with pytest.raises(gridgrad.GridError, match="a number for each of the 2"):
         gridgrad.operator_matrix("directional_derivative", (5, 6), direction=[1.0])
 

@@ -3,8 +3,13 @@
 Every error in an argument that describes the grid is raised here or in `spacing`, which this builds on.
 """
 
+import math
+import numbers
 import operator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from gridgrad.boundary import ONE_SIDED, PERIODIC, Sides, resolve_periods, resolve_sides
 from gridgrad.errors import GridError, GridIndexError, GridTypeError
@@ -111,3 +116,22 @@ def _integer(value: Any, requirement: str) -> int:
     except TypeError:
         shown = f"{value!r:.80}" if isinstance(value, (bool, float, str)) else type(value).__name__
         raise GridTypeError(f"{requirement}, but is {shown}.") from None
+
+
+def resolve_direction(direction: Any, count: int) -> tuple[float, ...]:
+    """A direction as one real number for each of `count` dims."""
+    if isinstance(direction, np.ndarray):
+        direction = direction.tolist()
+    numbers_only = isinstance(direction, Sequence) and all(
+        isinstance(each, numbers.Real) and math.isfinite(each) for each in direction
+    )
+    if not numbers_only:
+        raise GridTypeError(
+            f"direction must be a sequence of real numbers, but is {direction!r:.80}."
+        )
+    if len(direction) != count:
+        raise GridError(
+            f"direction must have a number for each of the {count} differentiated dims, "
+            f"but has {len(direction)}."
+        )
+    return tuple(map(float, direction))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gridgrad.axis import Axis, resolve_order
+from gridgrad.axis import Axis, resolve_direction, resolve_order
 from gridgrad.boundary import Fixed, place
 from gridgrad.calls import Call
 from gridgrad.errors import GridError, GridTypeError
@@ -107,11 +107,8 @@ def operator_matrix(
         raise GridError(
             'direction is for "directional_derivative", which needs it, and for no other operator.'
         )
-    if direction is not None and len(direction) != count:
-        raise GridError(
-            f"direction must have a number for each of the {count} differentiated dims, but has "
-            f"{len(direction)}."
-        )
+    if direction is not None:
+        direction = resolve_direction(direction, count)
     sparse = _sparse()
 
     def along(k: int, order: int = 1) -> Any:
@@ -129,7 +126,7 @@ def operator_matrix(
     elif operator == "divergence":
         blocks = [parts]
     elif direction is not None:
-        blocks = [[sum(part * float(a) for a, part in zip(direction, parts, strict=True))]]
+        blocks = [[sum(part * a for a, part in zip(direction, parts, strict=True))]]
     elif operator == "curl" and count == 2:
         blocks = [[-parts[1], parts[0]]]
     elif operator == "curl":

@@ -1,13 +1,13 @@
 """Operators of several terms: each is a plan, run in one sweep over its inputs."""
 
 import math
-import numbers
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from gridgrad.arrays.dispatch import library_of
+from gridgrad.axis import resolve_direction
 from gridgrad.calls import Call, answer
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan, Term
@@ -289,20 +289,9 @@ def directional_derivative(
 
 def _directional(call: Call, direction: Any) -> Plan:
     _need(call.axes, 1, "dims")
-    numbers_only = isinstance(direction, Sequence) and all(
-        isinstance(each, numbers.Real) and math.isfinite(each) for each in direction
-    )
-    if not numbers_only:
-        raise GridTypeError(
-            f"direction must be a sequence of real numbers, but is {direction!r:.80}."
-        )
-    if len(direction) != len(call.axes):
-        raise GridError(
-            f"direction must have a number for each of the {len(call.axes)} differentiated dims, "
-            f"but has {len(direction)}."
-        )
+    direction = resolve_direction(direction, len(call.axes))
     terms = tuple(
-        Term(0, 0, each.dim, call.stencil(k, 1, float(direction[k])))
+        Term(0, 0, each.dim, call.stencil(k, 1, direction[k]))
         for k, each in enumerate(call.axes)
         if direction[k]
     )

@@ -87,8 +87,8 @@ def reason(fault: BaseException) -> str:
     """What a fault says, on one line and without the full stop; its type where it says nothing."""
     said = getattr(fault, "strerror", None) or str(fault)
     text = " ".join(str(said).split())
-    # Of a paragraph, as PyTorch writes them, the first sentence.
-    first = text if len(text) <= 200 else text.partition(". ")[0]
-    return (first if len(first) <= 200 else first[:200].rpartition(" ")[0] + "...").rstrip(
-        ". "
-    ) or type(fault).__name__
+    if len(text) > 200:  # of a paragraph, as PyTorch writes them, the first sentence
+        text = text.partition(". ")[0]
+    if len(text) > 200:
+        text = text[:200].rpartition(" ")[0] + "..."
+    return text.rstrip(". ") or type(fault).__name__

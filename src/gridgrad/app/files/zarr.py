@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numcodecs.blosc  # type: ignore[import-untyped]  # it has no types
-import numcodecs.compat  # type: ignore[import-untyped]  # nor has this
+import numcodecs.blosc  # type: ignore[import-untyped]  # numcodecs 0.16 ships no py.typed
+import numcodecs.compat  # type: ignore[import-untyped]  # numcodecs 0.16 ships no py.typed
 import xarray as xr
 import zarr
 from xarray.backends import BackendArray
@@ -53,7 +53,7 @@ def _check_lengths() -> None:
             raise RuntimeError(f"a chunk of {stated} bytes was cut off after {len(chunk)}")
         return decode(self, chunk, out)
 
-    checked.checks_lengths = True  # type: ignore[attr-defined]  # functions may have any
+    checked.checks_lengths = True  # type: ignore[attr-defined]  # a mark: functions may have attributes
     numcodecs.blosc.Blosc.decode = checked
 
 
