@@ -74,6 +74,9 @@ class Case:
         self.inputs, self.outputs, self.computes = inputs, outputs, computes
         self.rooms: list[Any] = []  # the memory around each output
         self.chunk_bytes = program.CHUNK_BYTES
+        self.streamed = (
+            cpu.STREAMED
+        )  # bytes of results, above which they are written past the caches
 
     def __repr__(self) -> str:
         terms = [
@@ -82,7 +85,9 @@ class Case:
             for t, g in zip(self.plan.terms, self.grids, strict=True)
         ]
         arrays = [(x.dtype.str, x.shape, x.strides) for x in (*self.inputs, *self.outputs)]
-        return f"{terms} {arrays} {[d.name for d in self.computes]} {self.chunk_bytes}"
+        return (
+            f"{terms} {arrays} {[d.name for d in self.computes]} {self.chunk_bytes} {self.streamed}"
+        )
 
 
 @lru_cache(8192)
@@ -188,6 +193,7 @@ def run(case: Case) -> list[Any]:
     saved = [x.copy() for x in case.outputs]
     with (
         mock.patch.object(program, "CHUNK_BYTES", case.chunk_bytes),
+        mock.patch.object(cpu, "STREAMED", case.streamed),
         mock.patch.dict(cpu._tables, clear=True),  # they are made for one size of chunk
     ):
         done = cpu.run(case.plan, case.inputs, case.outputs, case.computes)
@@ -430,6 +436,7 @@ def cases(draw, dtypes: list[Any], wide: bool = False, several: bool = False):
     plan = Plan(count, made, tuple(terms))
     case = Case(plan, grids, inputs, outputs, computes)
     case.chunk_bytes = int(rng.choice([program.CHUNK_BYTES, program.CHUNK_BYTES, 64, 416]))
+    case.streamed = int(rng.choice([cpu.STREAMED, 0]))
     return case
 
 

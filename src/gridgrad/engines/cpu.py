@@ -25,6 +25,9 @@ from gridgrad.plan import Plan
 _DTYPES = tuple(np.dtype(name) for name in ("f4", "f8", "c8", "c16"))
 # Samples of all results, up to which a second thread costs more than it saves.
 SERIAL = 1 << 20
+# Bytes of all results, above which no cache would keep them for whoever reads them next: they are written
+# past the caches, which saves reading what they replace.
+STREAMED = 1 << 25
 # Bytes of the arrays between that a thread makes at a time.
 _SLAB = 1 << 22
 
@@ -137,8 +140,10 @@ def _job(plan: Plan, arrays: Sequence[Any], count: int, dtype: Any) -> Run | Non
 class _Sweep:
     """The kernel with the tables of a plan: it sweeps over boxes of arrays at any addresses."""
 
-    def __init__(self, plan: Plan, route: program.Walk, strides: Sequence[Any], dtype: Any) -> None:
-        self._tables = compose(plan, route, strides, dtype)
+    def __init__(
+        self, plan: Plan, route: program.Walk, strides: Sequence[Any], dtype: Any, streams: bool = False
+    ) -> None:  # fmt: skip
+        self._tables = compose(plan, route, strides, dtype, streams)
         self.arguments = (*map(address, self._tables), _unit(dtype))
         self.kernel = _kernel(dtype)
 
@@ -162,9 +167,10 @@ class Job:
 
     def __init__(self, plan: Plan, shape: Any, strides: Sequence[Any], dtype: Any) -> None:
         self._route = program.walk(shape, strides, dtype.itemsize)
-        self._sweep = _Sweep(plan, self._route, strides, dtype)
-        self._reach, self._itemsize = _reach(plan, self._route), dtype.itemsize
         self._samples = math.prod(shape) * plan.outputs
+        streams = self._samples * dtype.itemsize > STREAMED
+        self._sweep = _Sweep(plan, self._route, strides, dtype, streams)
+        self._reach, self._itemsize = _reach(plan, self._route), dtype.itemsize
         self._tasks: dict[int, list[_Boxes]] = {}  # by the number of threads
         (self._whole,) = self._cut(1)
         # For one small input, and outputs one after another, the work is nothing and the way to it all,
@@ -215,7 +221,8 @@ class Slabs:
         own = [contiguous_strides(self._slab[1:], dtype.itemsize)] * plan.between
         route = program.walk(shape, [*strides, *own], dtype.itemsize)
         self._makes = _Sweep(first, route, [*ins, *own], dtype)
-        self._uses = _Sweep(second, route, [*ins, *own, *outs], dtype)
+        streams = self._samples * dtype.itemsize > STREAMED
+        self._uses = _Sweep(second, route, [*ins, *own, *outs], dtype, streams)
         blocks = program.cached_blocks(route, _reach(plan, route), dtype.itemsize, 1)
         self._plane = own[0][0]
         self._tasks = []

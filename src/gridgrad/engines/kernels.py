@@ -5,10 +5,12 @@ rows are passed by address: an array as an argument costs more than many a row.
 """
 
 from gridgrad.engines.layout import (
+    CACHE_LINE,
     CAREFUL,
     CHUNK_BYTES,
     COUNT,
     DIVISOR,
+    FETCH,
     FIRST,
     FIXED,
     HEADER,
@@ -36,9 +38,19 @@ from gridgrad.engines.layout import (
     WIDE,
     N,
 )  # fmt: skip
-from gridgrad.engines.loops import copy, divide, line_weights, nothing, rescue, singles, varying_two
+from gridgrad.engines.loops import (
+    copy,
+    divide,
+    line_weights,
+    nothing,
+    pass_on,
+    rescue,
+    singles,
+    varying_two,
+)
 from gridgrad.engines.weighted import weighted
 from gridgrad.engines.words import (
+    fence,
     get,
     integers,
     least,
@@ -122,15 +134,15 @@ def _gather(
 
 
 @part
-def _sum(row, n, lists, count, divisor, wide, s):
-    """The gathered steps' sum, / divisor."""
+def _sum(row, n, lists, far, count, divisor, wide, s):
+    """The gathered steps' sum, / divisor, while what stands at `far` is fetched."""
     if count == 0:
         return nothing(row, n, s)
     behind, shares = integers(lists + 8 * MOST_STEPS), True
     for k in range(1, count):
         shares &= get(behind, k) == get(behind, 0)
     done = weighted(
-        row, n, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, type(s)(divisor),
+        row, n, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, far, count, type(s)(divisor),
         divisor != 1 and wide == 0, shares, s,
     )  # fmt: skip
     finite = done >= 0
@@ -251,6 +263,7 @@ def _group(
         )  # fmt: skip
         return finite
     start = first
+    far = _begin(x, origins, strides, dims, index, read(term, INPUT)) + read(term, FETCH)
     while start < last:
         # As far as each member has one rule.
         stop = last
@@ -279,8 +292,8 @@ def _group(
                 begin * size, begin, number, terms, members, rules, steps, weights, size, s,
             )  # fmt: skip
             finite &= _sum(
-                row + (begin - first) * size, end - begin, lists, count, _divisor(rules, number),
-                read(term, WIDE), s,
+                row + (begin - first) * size, end - begin, lists, far + begin * size, count,
+                _divisor(rules, number), read(term, WIDE), s,
             )  # fmt: skip
         if tile:
             finite &= _edges(
@@ -294,14 +307,20 @@ def _group(
 @part
 def _row(
     output, row, x, origins, strides, dims, index, first, last, chunk, length, terms, n_terms, rules, steps,
-    weights, size, spare, lists, unit,
+    weights, size, spare, lists, streams, unit,
 ):  # fmt: skip
-    """One row of one output, which begins at address `row`, from sample `first` to `last`."""
+    """One row of one output, which begins at address `row`, from sample `first` to `last`.
+
+    If it `streams`, a chunk is made in the cache and then written past it.
+    """
     room, again = type(unit)(ROOM), spare + chunk * size
+    aside = spare + 5 * CHUNK_BYTES
     for begin in range(first, last, chunk):
         n = least(chunk, last - begin)
         # Once, and again at another scale if anything is not finite.
-        target, scale = row + begin * size, unit
+        place = row + begin * size
+        made = aside + (place & (CACHE_LINE - 1)) if streams else place
+        target, scale = made, unit
         while True:
             fresh = finite = True
             t = 0
@@ -316,11 +335,13 @@ def _row(
                 )  # fmt: skip
                 fresh = False
             if scale == room:
-                rescue(row + begin * size, again, n, room)
+                rescue(made, again, n, room)
                 break
             if finite:
                 break
             target, scale = again, room
+        if streams:
+            pass_on(place, made, n, size, unit)
 
 
 @part
@@ -331,10 +352,11 @@ def run_boxes(x, out, call, tables, weights, unit):
     the dtype computed in.
 
     `tables` are integers. First the numbers of row dims, inputs, outputs, terms, rules and steps, the
-    samples of a row, those of a chunk, and the bytes of one. Then, as `program` lays them out, the strides
-    in bytes of the inputs and of the outputs along the row dims, terms, rules and steps. `call` is what
-    differs from call to call: the number of boxes and the address of their table; the addresses of the
-    sample at index 0 of each input, less `x`, and of each output, less `out`.
+    samples of a row, those of a chunk, the bytes of one, and whether outputs are written past the caches.
+    Then, as `tables` lays them out, the strides in bytes of the inputs and of the outputs along the row dims,
+    terms, rules and steps. `call` is what differs from call to call: the number of boxes and the address of
+    their table; the addresses of the sample at index 0 of each input, less `x`, and of each output, less
+    `out`.
 
     For each box that table has the first row along each row dim, one past the last, the first sample of
     a row and one past the last.
@@ -352,7 +374,7 @@ def run_boxes(x, out, call, tables, weights, unit):
     rules = terms + 8 * TERM_COLUMNS * n_terms
     steps = rules + 8 * RULE_COLUMNS * read(header, 4)
     n_boxes, boxes, origins = read(changing, 0), read(changing, 1), integers(call + 16)
-    size = read(header, 8)
+    size, streams = read(header, 8), read(header, 9)
     spare, index, lists = room_for_chunks(), integers(room_for_index()), room_for_lists()
     # One output of a box after another, each written in one go, while the inputs stay in the cache.
     for job in range(n_boxes * n_outputs):
@@ -364,7 +386,7 @@ def run_boxes(x, out, call, tables, weights, unit):
             _row(
                 output, row, x, origins, strides, dims, index, read(box, 2 * dims),
                 read(box, 2 * dims + 1), chunk, length, terms, n_terms, rules, steps, weights, size, spare,
-                lists, unit,
+                lists, streams, unit,
             )  # fmt: skip
             d = dims - 1
             while d >= 0:
@@ -375,3 +397,5 @@ def run_boxes(x, out, call, tables, weights, unit):
                 d -= 1
             if d < 0:
                 break
+    if streams:
+        fence()

@@ -1,21 +1,25 @@
 """The layout of the tables by which `program` tells the kernel what to do."""
 
 # Numbers before the tables themselves.
-HEADER = 9
-# Bytes of a row that are worked on at a time: with every output's, they fit in the first-level cache.
-CHUNK_BYTES = 1 << 14
+HEADER = 10
+# Bytes of a row that are worked on at a time: few enough for what is made of them, and what it is made from,
+# to stay in the first-level cache; enough that what is done once a chunk costs little.
+CHUNK_BYTES = 12 << 10
+# Bytes of a line of the cache.
+CACHE_LINE = 64
 MOST_DIMS = 64  # as in NumPy
 # Columns of the table of terms. Terms of one output are made together, in groups of MEMBERS, which the first
 # of them tells; SINGLE ones, whose weights vary inside rows, are groups of their own. TILE is 0, or so many
 # samples of a row are worked on at a time, as if there were no edges between them; only a group's first
 # member has it. CAREFUL says that some weights are 0. LINE is the address of coordinates, of LINE_BYTES
 # each, from which weights are made, or 0. NOTHING is where a row of zeros stands, in bytes from the weights,
-# for groups whose sums begin with another's.
+# for groups whose sums begin with another's. FETCH is how many bytes beyond the sample itself the cache is to
+# fetch, while a group is made, what comes after the furthest that it reads.
 (
     OUTPUT, INPUT, ROW_DIM, N, RUN, LOWER, UPPER, RULES, VARYING, TILE, CAREFUL, WIDE, SINGLE, MEMBERS,
-    LINE, LINE_BYTES, NOTHING,
-) = range(17)  # fmt: skip
-TERM_COLUMNS = 17
+    LINE, LINE_BYTES, NOTHING, FETCH,
+) = range(18)  # fmt: skip
+TERM_COLUMNS = 18
 # Columns of the table of rules (a rule is a stencil's row), which serves COUNT steps from FIRST on and
 # divides by the float with the bits of DIVISOR.
 FIRST, COUNT, DIVISOR = range(3)

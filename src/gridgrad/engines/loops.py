@@ -10,7 +10,20 @@ nothing.
 
 import numpy as np
 
-from gridgrad.engines.words import fma, get, integers, least, loop, most, part, pointer, put, read
+from gridgrad.engines.layout import CACHE_LINE
+from gridgrad.engines.words import (
+    fma,
+    get,
+    integers,
+    least,
+    loop,
+    most,
+    part,
+    pointer,
+    put,
+    read,
+    stream,
+)
 
 
 @loop
@@ -99,6 +112,19 @@ def varying_two(row, here, centre, n, p, p2, w, w2, own, other, more, s):
     return not odd
 
 
+@part
+def _change(plus, minus, j, s):
+    return get(plus, j) * s - get(minus, j) * s
+
+
+@part
+def _put_single(out, j, value, divisor, s):
+    if divisor != 1:
+        value = type(s)(np.float64(value) / divisor)
+    put(out, j, value)
+    return abs(value) < np.inf
+
+
 @loop
 def singles(row, ahead, behind, weights, count, first, last, origin, run, period, divisor, s):
     """The same for single samples: `run` neighbours in each period from `origin` on, from `first` to `last`.
@@ -107,18 +133,33 @@ def singles(row, ahead, behind, weights, count, first, last, origin, run, period
     """
     out, finite = pointer(row, s), True
     plus, minus, w = integers(ahead), integers(behind), pointer(weights, s)
-    for begin in range(origin, last, period):
+    begin = origin
+    # Where a period has one, four at a time: their sums do not wait for each other.
+    while run == 1 and first <= begin and begin + 3 * period < last:
+        j0 = begin - first
+        j1, j2, j3 = j0 + period, j0 + 2 * period, j0 + 3 * period
+        v0 = v1 = v2 = v3 = type(s)(0)
+        for i in range(count):
+            a, b, weight = pointer(get(plus, i), s), pointer(get(minus, i), s), get(w, i)
+            c0, c1 = _change(a, b, j0, s), _change(a, b, j1, s)
+            c2, c3 = _change(a, b, j2, s), _change(a, b, j3, s)
+            v0 = fma(weight, c0, v0) if i else weight * c0
+            v1 = fma(weight, c1, v1) if i else weight * c1
+            v2 = fma(weight, c2, v2) if i else weight * c2
+            v3 = fma(weight, c3, v3) if i else weight * c3
+        finite &= _put_single(out, j0, v0, divisor, s)
+        finite &= _put_single(out, j1, v1, divisor, s)
+        finite &= _put_single(out, j2, v2, divisor, s)
+        finite &= _put_single(out, j3, v3, divisor, s)
+        begin += 4 * period
+    while begin < last:
         for j in range(most(begin, first) - first, least(begin + run, last) - first):
             value = type(s)(0)
             for i in range(count):
-                change = (
-                    get(pointer(get(plus, i), s), j) * s - get(pointer(get(minus, i), s), j) * s
-                )
+                change = _change(pointer(get(plus, i), s), pointer(get(minus, i), s), j, s)
                 value = fma(get(w, i), change, value) if i else get(w, 0) * change
-            if divisor != 1:
-                value = type(s)(np.float64(value) / divisor)
-            put(out, j, value)
-            finite &= abs(value) < np.inf
+            finite &= _put_single(out, j, value, divisor, s)
+        begin += period
     return finite
 
 
@@ -136,6 +177,20 @@ def copy(row, other, n, s):
     """row = other"""
     out, a = pointer(row, s), pointer(other, s)
     for j in range(n):
+        put(out, j, get(a, j))
+
+
+@loop
+def pass_on(row, other, n, size, s):
+    """row = other, past the caches; lines of the cache begin at the same samples of both."""
+    out, a, line = pointer(row, s), pointer(other, s), CACHE_LINE // size
+    first = least((-row & (CACHE_LINE - 1)) // size, n)
+    last = first + (n - first) // line * line
+    for j in range(first):
+        put(out, j, get(a, j))
+    for j in range(first, last, line):
+        stream(row + j * size, other + j * size)
+    for j in range(last, n):
         put(out, j, get(a, j))
 
 

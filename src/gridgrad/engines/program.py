@@ -14,9 +14,11 @@ from gridgrad.stencil import Row, Stencil
 # Samples of a block that is converted or gathered.
 _BLOCK = 1 << 15
 # Bytes of a block of an input that stays cached while one output after another is made from it.
-_CACHED = 1 << 21
+_CACHED = 1 << 20
 # Bytes of the planes around a plane, above which they are cut into blocks of so many bytes to stay cached.
 _PLANES, _PLANE_BLOCK = 1 << 23, 1 << 18
+# Bytes that are fetched ahead: four pages.
+_AHEAD = 1 << 14
 # Fewer lines than this are not worth keeping the weights of a long one.
 _LINES = 16
 
@@ -169,6 +171,15 @@ def reach(plan: Plan, dim: int) -> int:
         ),
         default=0,
     )
+
+
+def fetch(plan: Plan, input: int, strides: Sequence[int]) -> int:
+    """How many bytes from a sample of an input stands what to fetch while the sample's row is made.
+
+    That is a little further than the plan's terms read, on the dim with the longest stride.
+    """
+    dims = {term.dim for term in plan.terms if term.input == input}
+    return max((reach(plan, dim) * strides[dim] for dim in dims), key=abs) + _AHEAD
 
 
 def wraps(plan: Plan, dim: int) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from gridgrad.boundary import Fixed, place
 from gridgrad.engines.layout import (
     CAREFUL,
+    FETCH,
     FIXED,
     INPUT,
     LINE,
@@ -31,7 +32,7 @@ from gridgrad.engines.layout import (
     N,
 )
 from gridgrad.engines.memory import address
-from gridgrad.engines.program import Walk, makes_weights
+from gridgrad.engines.program import Walk, fetch, makes_weights
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
@@ -234,8 +235,11 @@ def compose(
     route: Walk,
     strides: Sequence[tuple[int, ...]],
     dtype: Any,
+    streams: bool,
 ) -> tuple[Any, Any]:
     """The kernel's tables for arrays of these strides, inputs first, and its weights.
+
+    If it `streams`, outputs are written past the caches.
 
     What differs from call to call is not in them: see `kernels.run_boxes`.
     """
@@ -244,13 +248,17 @@ def compose(
     shared = {
         term.output for k, term in enumerate(terms) if k and terms[k - 1].output == term.output
     }
+    readers: dict[int, int] = {}
     for term in terms:
         found.add_term(term, route, strides[term.input][term.dim], term.output in shared)
+        # The first output to be made from an input is the one that waits for memory.
+        if readers.setdefault(term.input, term.output) == term.output:
+            found.terms[-1][FETCH] = fetch(plan, term.input, strides[term.input])
     weights = found.finish()
     dims = route.split
     header = [
         dims, plan.inputs, plan.outputs, len(found.terms), len(found.rules),
-        len(found.steps), route.length, route.chunk(dtype), dtype.itemsize,
+        len(found.steps), route.length, route.chunk(dtype), dtype.itemsize, streams,
     ]  # fmt: skip
     rows = [
         header, *(each[:dims] for each in strides), *found.terms, *found.rules, *found.steps,

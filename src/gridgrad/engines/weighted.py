@@ -3,18 +3,23 @@
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-# Bytes that are worked on as one vector: four of them fill half of sixteen registers of 32 bytes.
-_VECTOR = 64
+from gridgrad.engines.layout import CACHE_LINE
+
+# Bytes that are worked on as one vector, a line of the cache: four of them fill half of sixteen registers of
+# 32 bytes. Where a reference is kept too, four need as many registers as processors with AVX-512 have.
+_VECTOR = CACHE_LINE
+_SHARED = 4 if get_host_cpu_features().get("avx512f") else 2
 
 
 @intrinsic
 def weighted(
-    typingctx: Any, row: Any, n: Any, ahead: Any, behind: Any, weights: Any, count: Any, divisor: Any,
-    divides: Any, shares: Any, s: Any,
+    typingctx: Any, row: Any, n: Any, ahead: Any, behind: Any, weights: Any, far: Any, count: Any,
+    divisor: Any, divides: Any, shares: Any, s: Any,
 ) -> Any:  # fmt: skip
     """row = the sum of weights[i] (f[+] - f[-]) over `count` steps, / divisor if it `divides`.
 
@@ -22,9 +27,11 @@ def weighted(
     complement of that number.
 
     `ahead` and `behind` are the addresses of tables of addresses, at which samples f[+] and f[-] of each step
-    begin; those behind are all the same where steps share a reference, which is then read once. One pass
-    for any number of steps: sums stay in registers while step follows step. It is written out, since LLVM
-    does not see that by itself. Every sample's sum is rounded alike, wherever it stands.
+    begin; those behind are all the same where steps share a reference, which is then read once. What stands
+    at `far` and after is fetched into the cache meanwhile: among so many streams the processor does not do it
+    in time by itself. One pass for any number of steps: sums stay in registers while step follows step. It is
+    written out, since LLVM does not see that by itself. Every sample's sum is rounded alike, wherever it
+    stands.
     """
     if not isinstance(s, types.Float):
         return None
@@ -38,7 +45,7 @@ def weighted(
             with plain:
                 with builder.if_else(args[-2]) as (shared, apart):
                     with shared:
-                        _blocks(builder, args, number, 2, at, finite, shares=True)
+                        _blocks(builder, args, number, _SHARED, at, finite, shares=True)
                     with apart:
                         _blocks(builder, args, number, 4, at, finite)
                 _blocks(builder, args, number, 1, at, finite)
@@ -47,7 +54,7 @@ def weighted(
         done = builder.load(at)
         return builder.select(builder.load(finite), done, builder.not_(done))
 
-    addresses = (types.int64,) * 6
+    addresses = (types.int64,) * 7
     return types.int64(*addresses, s, types.boolean, types.boolean, s), codegen
 
 
@@ -59,7 +66,7 @@ def _blocks(
 
     Single vectors end with one that may overlap the one before, if there are samples enough for it.
     """
-    row, n, ahead, behind, weights, count, divisor, divides, _, scale = args
+    row, n, ahead, behind, weights, far, count, divisor, divides, _, scale = args
     integer, pointer = ir.IntType(64), ir.PointerType()
     size = 4 if isinstance(number, ir.FloatType) else 8
     lanes = _VECTOR // size
@@ -98,6 +105,13 @@ def _blocks(
         changes = [builder.fsub(sample(plus, k), theirs[k]) for k in range(vectors)]
         return spread(entry(weights, i, number)), changes
 
+    half = ir.IntType(32)
+    prefetch = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), (pointer, half, half, half)),
+        "llvm.prefetch.p0",
+    )
+    to_read, second_level, data = (ir.Constant(half, value) for value in (0, 2, 1))
     multiply_add = cgutils.get_or_insert_function(
         builder.module,
         ir.FunctionType(vector, (vector,) * 3),
@@ -118,6 +132,8 @@ def _blocks(
     builder.cbranch(fits, body, done)
     builder.position_at_end(body)
     sums = [cgutils.alloca_once(builder, vector) for _ in range(vectors)]
+    for k in range(vectors if vectors > 1 else 0):
+        builder.call(prefetch, (place(far, k), to_read, second_level, data))
     reference = samples(entry(behind, constant(0), integer)) if shares else []
     weight, changes = step(constant(0))
     for total, change in zip(sums, changes, strict=True):
@@ -139,6 +155,13 @@ def _blocks(
     odd = builder.bitcast(builder.fcmp_unordered("uno", none, none), bits)
     is_finite = builder.icmp_signed("==", odd, ir.Constant(bits, 0))
     builder.store(builder.and_(builder.load(finite), is_finite), finite)
-    builder.store(builder.add(here, block), at)
+    after = builder.add(here, block)
+    if vectors > 1:
+        # From the second block on they are lines of the cache in what is written, and in most of what is
+        # read, as arrays begin alike: a vector across two lines costs twice.
+        past = builder.udiv(builder.and_(row, constant(_VECTOR - 1)), constant(size))
+        is_first = builder.icmp_signed("==", here, constant(0))
+        after = builder.sub(after, builder.select(is_first, past, constant(0)))
+    builder.store(after, at)
     builder.branch(head)
     builder.position_at_end(done)

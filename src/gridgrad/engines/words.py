@@ -11,7 +11,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from gridgrad.engines.layout import CHUNK_BYTES, MOST_DIMS, MOST_STEPS
+from gridgrad.engines.layout import CACHE_LINE, CHUNK_BYTES, MOST_DIMS, MOST_STEPS
 
 # Only the kernel calls these; without wrappers for Python they compile in half the time.
 _OPTIONS: dict[str, Any] = {
@@ -80,6 +80,33 @@ def put(typingctx: Any, row: Any, j: Any, value: Any) -> Any:
     return types.void(row, types.int64, row.dtype), codegen
 
 
+@intrinsic
+def stream(typingctx: Any, row: Any, other: Any) -> Any:
+    """A line of the cache at address `other`, written to `row` past the caches; lines begin at both."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        line = ir.VectorType(ir.IntType(64), CACHE_LINE // 8)
+        to, source = (builder.inttoptr(place, ir.PointerType()) for place in args)
+        found = builder.load(source, typ=line, align=CACHE_LINE)
+        stored = builder.store(found, to, align=CACHE_LINE)
+        yes = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        stored.set_metadata("nontemporal", yes)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def fence(typingctx: Any) -> Any:
+    """From here on every thread sees what was written past the caches."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
 def _chosen(is_first: str) -> Any:
     """A function for a if `a is_first b` holds, else b: Python's own take long to compile."""
 
@@ -118,7 +145,7 @@ def _room(size: int) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             with builder.goto_entry_block():
                 found = builder.alloca(ir.ArrayType(ir.IntType(8), size))
-            found.align = 64
+            found.align = CACHE_LINE
             return builder.ptrtoint(found, ir.IntType(64))
 
         return types.int64(), codegen
@@ -126,5 +153,5 @@ def _room(size: int) -> Any:
     return room
 
 
-room_for_chunks, room_for_index = _room(5 * CHUNK_BYTES), _room(8 * MOST_DIMS)
+room_for_chunks, room_for_index = _room(6 * CHUNK_BYTES + CACHE_LINE), _room(8 * MOST_DIMS)
 room_for_lists = _room(24 * MOST_STEPS)
