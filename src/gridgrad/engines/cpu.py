@@ -141,9 +141,10 @@ class _Sweep:
     """The kernel with the tables of a plan: it sweeps over boxes of arrays at any addresses."""
 
     def __init__(
-        self, plan: Plan, route: program.Walk, strides: Sequence[Any], dtype: Any, streams: bool = False
+        self, plan: Plan, route: program.Walk, strides: Sequence[Any], dtype: Any, streams: bool = False,
+        blocks: Sequence[int] = (),
     ) -> None:  # fmt: skip
-        self._tables = compose(plan, route, strides, dtype, streams)
+        self._tables = compose(plan, route, strides, dtype, streams, blocks)
         self.arguments = (*map(address, self._tables), _unit(dtype))
         self.kernel = _kernel(dtype)
 
@@ -168,9 +169,9 @@ class Job:
     def __init__(self, plan: Plan, shape: Any, strides: Sequence[Any], dtype: Any) -> None:
         self._route = program.walk(shape, strides, dtype.itemsize)
         self._samples = math.prod(shape) * plan.outputs
-        streams = self._samples * dtype.itemsize > STREAMED
-        self._sweep = _Sweep(plan, self._route, strides, dtype, streams)
         self._reach, self._itemsize = _reach(plan, self._route), dtype.itemsize
+        streams = self._samples * dtype.itemsize > STREAMED
+        self._sweep = _Sweep(plan, self._route, strides, dtype, streams, self._blocks(1))
         self._tasks: dict[int, list[_Boxes]] = {}  # by the number of threads
         (self._whole,) = self._cut(1)
         # For one small input, and outputs one after another, the work is nothing and the way to it all,
@@ -196,10 +197,12 @@ class Job:
 
         share(work, tasks, threads)
 
+    def _blocks(self, threads: int) -> list[int]:
+        return program.cached_blocks(self._route, self._reach, self._itemsize, threads)
+
     def _cut(self, threads: int) -> list[Any]:
         """Tables of boxes, several for each thread, so that none waits long for another at the end."""
-        blocks = program.cached_blocks(self._route, self._reach, self._itemsize, threads)
-        boxes = program.boxes(self._route, blocks)
+        boxes = program.boxes(self._route, self._blocks(threads))
         parts = min(len(boxes), 16 * threads if threads > 1 else 1)
         return list(map(_Boxes, np.array_split(boxes, parts)))
 

@@ -102,6 +102,7 @@ def _gather(
     """
     ahead, behind = integers(lists), integers(lists + 8 * MOST_STEPS)
     own, count = pointer(lists + 16 * MOST_STEPS, s), 0
+    fetched, far = integers(lists + 24 * MOST_STEPS), 0
     if old:
         put(ahead, 0, old)
         put(behind, 0, weights + read(integers(terms), NOTHING))
@@ -111,6 +112,9 @@ def _gather(
         term = integers(terms + 8 * TERM_COLUMNS * k)
         dim, lower, samples = read(term, ROW_DIM), read(term, LOWER), read(term, N)
         here = _begin(x, origins, strides, dims, index, read(term, INPUT)) + at
+        if read(term, FETCH):
+            far += 1
+            put(fetched, far, here + read(term, FETCH))
         i = get(index, dim) if dim >= 0 else place // read(term, RUN) % samples
         number = _rule(term, i) if k else head
         rule, varying = integers(rules + 8 * RULE_COLUMNS * number), read(term, VARYING)
@@ -130,20 +134,21 @@ def _gather(
                 put(own, count, weight)
                 count += 1
             a += 1
+    put(fetched, 0, far)
     return count
 
 
 @part
-def _sum(row, n, lists, far, count, divisor, wide, s):
-    """The gathered steps' sum, / divisor, while what stands at `far` is fetched."""
+def _sum(row, n, lists, count, divisor, wide, s):
+    """The gathered steps' sum, / divisor."""
     if count == 0:
         return nothing(row, n, s)
     behind, shares = integers(lists + 8 * MOST_STEPS), True
     for k in range(1, count):
         shares &= get(behind, k) == get(behind, 0)
     done = weighted(
-        row, n, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, far, count, type(s)(divisor),
-        divisor != 1 and wide == 0, shares, s,
+        row, n, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS,
+        lists + 24 * MOST_STEPS, count, type(s)(divisor), divisor != 1 and wide == 0, shares, s,
     )  # fmt: skip
     finite = done >= 0
     if done == 0:
@@ -263,7 +268,6 @@ def _group(
         )  # fmt: skip
         return finite
     start = first
-    far = _begin(x, origins, strides, dims, index, read(term, INPUT)) + read(term, FETCH)
     while start < last:
         # As far as each member has one rule.
         stop = last
@@ -292,7 +296,7 @@ def _group(
                 begin * size, begin, number, terms, members, rules, steps, weights, size, s,
             )  # fmt: skip
             finite &= _sum(
-                row + (begin - first) * size, end - begin, lists, far + begin * size, count,
+                row + (begin - first) * size, end - begin, lists, count,
                 _divisor(rules, number), read(term, WIDE), s,
             )  # fmt: skip
         if tile:

@@ -8,13 +8,13 @@ import numpy as np
 
 from gridgrad.boundary import PERIODIC
 from gridgrad.engines.layout import CHUNK_BYTES, MOST_STEPS
-from gridgrad.plan import Plan
+from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
 # Samples of a block that is converted or gathered.
 _BLOCK = 1 << 15
 # Bytes of a block of an input that stays cached while one output after another is made from it.
-_CACHED = 1 << 20
+_CACHED = 1 << 19
 # Bytes of the planes around a plane, above which they are cut into blocks of so many bytes to stay cached.
 _PLANES, _PLANE_BLOCK = 1 << 23, 1 << 18
 # Bytes that are fetched ahead: four pages.
@@ -173,13 +173,24 @@ def reach(plan: Plan, dim: int) -> int:
     )
 
 
-def fetch(plan: Plan, input: int, strides: Sequence[int]) -> int:
-    """How many bytes from a sample of an input stands what to fetch while the sample's row is made.
+def fetch(
+    plan: Plan, term: Term, route: Walk, blocks: Sequence[int], strides: Sequence[int]
+) -> int:
+    """How many bytes from a sample of the term's input stands what to fetch while the sample's row is made.
 
-    That is a little further than the plan's terms read, on the dim with the longest stride.
+    The only output made from an input fetches what its next samples will read, along the dim with the longest
+    stride. Of several that are made one after another from a block, the first would wait for memory while
+    the others leave it idle: those fetch the next block. 0 is nothing.
     """
-    dims = {term.dim for term in plan.terms if term.input == input}
-    return max((reach(plan, dim) * strides[dim] for dim in dims), key=abs) + _AHEAD
+    readers = {each.output for each in plan.terms if each.input == term.input}
+    dims = {each.dim for each in plan.terms if each.input == term.input}
+    ahead = max((reach(plan, dim) * strides[dim] for dim in dims), key=abs) + _AHEAD
+    if len(readers) == 1:
+        return ahead
+    cut = [dim for dim, block in enumerate(blocks) if block < route.shape[dim]]
+    if term.output == min(readers) or not cut:
+        return 0
+    return ahead + blocks[cut[-1]] * strides[cut[-1]]
 
 
 def wraps(plan: Plan, dim: int) -> bool:

@@ -236,10 +236,11 @@ def compose(
     strides: Sequence[tuple[int, ...]],
     dtype: Any,
     streams: bool,
+    blocks: Sequence[int],
 ) -> tuple[Any, Any]:
     """The kernel's tables for arrays of these strides, inputs first, and its weights.
 
-    If it `streams`, outputs are written past the caches.
+    If it `streams`, outputs are written past the caches. `blocks` are the sizes of the boxes to come.
 
     What differs from call to call is not in them: see `kernels.run_boxes`.
     """
@@ -248,12 +249,12 @@ def compose(
     shared = {
         term.output for k, term in enumerate(terms) if k and terms[k - 1].output == term.output
     }
-    readers: dict[int, int] = {}
+    pairs: set[tuple[int, int]] = set()
     for term in terms:
         found.add_term(term, route, strides[term.input][term.dim], term.output in shared)
-        # The first output to be made from an input is the one that waits for memory.
-        if readers.setdefault(term.input, term.output) == term.output:
-            found.terms[-1][FETCH] = fetch(plan, term.input, strides[term.input])
+        if (term.output, term.input) not in pairs:
+            found.terms[-1][FETCH] = fetch(plan, term, route, blocks, strides[term.input])
+        pairs.add((term.output, term.input))
     weights = found.finish()
     dims = route.split
     header = [

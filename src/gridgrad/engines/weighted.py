@@ -18,7 +18,7 @@ _SHARED = 4 if get_host_cpu_features().get("avx512f") else 2
 
 @intrinsic
 def weighted(
-    typingctx: Any, row: Any, n: Any, ahead: Any, behind: Any, weights: Any, far: Any, count: Any,
+    typingctx: Any, row: Any, n: Any, ahead: Any, behind: Any, weights: Any, fetched: Any, count: Any,
     divisor: Any, divides: Any, shares: Any, s: Any,
 ) -> Any:  # fmt: skip
     """row = the sum of weights[i] (f[+] - f[-]) over `count` steps, / divisor if it `divides`.
@@ -27,11 +27,12 @@ def weighted(
     complement of that number.
 
     `ahead` and `behind` are the addresses of tables of addresses, at which samples f[+] and f[-] of each step
-    begin; those behind are all the same where steps share a reference, which is then read once. What stands
-    at `far` and after is fetched into the cache meanwhile: among so many streams the processor does not do it
-    in time by itself. One pass for any number of steps: sums stay in registers while step follows step. It is
-    written out, since LLVM does not see that by itself. Every sample's sum is rounded alike, wherever it
-    stands.
+    begin; those behind are all the same where steps share a reference, which is then read once. `fetched` is
+    the address of a number and of so many addresses: what stands there and after is fetched into the cache
+    meanwhile, since among so many streams the processor does not do it in time by itself.
+
+    One pass for any number of steps: sums stay in registers while step follows step. It is written out, since
+    LLVM does not see that by itself. Every sample's sum is rounded alike, wherever it stands.
     """
     if not isinstance(s, types.Float):
         return None
@@ -66,7 +67,7 @@ def _blocks(
 
     Single vectors end with one that may overlap the one before, if there are samples enough for it.
     """
-    row, n, ahead, behind, weights, far, count, divisor, divides, _, scale = args
+    row, n, ahead, behind, weights, fetched, count, divisor, divides, _, scale = args
     integer, pointer = ir.IntType(64), ir.PointerType()
     size = 4 if isinstance(number, ir.FloatType) else 8
     lanes = _VECTOR // size
@@ -132,8 +133,12 @@ def _blocks(
     builder.cbranch(fits, body, done)
     builder.position_at_end(body)
     sums = [cgutils.alloca_once(builder, vector) for _ in range(vectors)]
-    for k in range(vectors if vectors > 1 else 0):
-        builder.call(prefetch, (place(far, k), to_read, second_level, data))
+    if vectors > 1:
+        number_of = entry(fetched, constant(0), integer)
+        with cgutils.for_range(builder, number_of) as loop:
+            far = entry(fetched, builder.add(loop.index, constant(1)), integer)
+            for k in range(vectors):
+                builder.call(prefetch, (place(far, k), to_read, second_level, data))
     reference = samples(entry(behind, constant(0), integer)) if shares else []
     weight, changes = step(constant(0))
     for total, change in zip(sums, changes, strict=True):

@@ -154,4 +154,4 @@ def _room(size: int) -> Any:
 
 
 room_for_chunks, room_for_index = _room(6 * CHUNK_BYTES + CACHE_LINE), _room(8 * MOST_DIMS)
-room_for_lists = _room(24 * MOST_STEPS)
+room_for_lists = _room(32 * MOST_STEPS + 8)
