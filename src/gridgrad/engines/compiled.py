@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numba import from_dtype, njit, types
 
-from gridgrad.engines import kernels, loops, weighted, words
+from gridgrad.engines import kernels, lanes, layout, loops, varied, weighted, words
 
-_SOURCES = (kernels, loops, weighted, words)
+_SOURCES = (kernels, lanes, layout, loops, varied, weighted, words)
 
 
 def _entry(sources: int) -> Any:

@@ -46,8 +46,8 @@ from gridgrad.engines.loops import (
     pass_on,
     rescue,
     singles,
-    varying_two,
 )
+from gridgrad.engines.varied import varied
 from gridgrad.engines.weighted import weighted
 from gridgrad.engines.words import (
     fence,
@@ -161,24 +161,6 @@ def _sum(row, n, lists, count, divisor, wide, s):
 
 
 @loop
-def _sum_varying(row, here, n, steps, count, weights, stride, careful, fixed, continues, s):
-    """The same where each sample has its own weights, one step's `stride` bytes after another's.
-
-    If it `continues`, the sum begins with what stands in the row. `fixed` is the address that numbers which
-    are no samples are counted from.
-    """
-    own, other, finite = weights + count * stride if careful else 0, read(steps, PLUS), True
-    centre = fixed + read(steps, MINUS) if read(steps, FIXED) else here
-    for i in range(0, count, 2):
-        w = weights + i * stride
-        p, p2 = read(steps, STEP_COLUMNS * i + PLUS), read(steps, STEP_COLUMNS * (i + 1) + PLUS)
-        finite = varying_two(
-            row, here, centre, n, p, p2, w, w + stride, own, other, continues or i > 0, s
-        )
-    return finite
-
-
-@loop
 def _edges(
     row, old, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members, rules,
     steps, weights, size, s,
@@ -233,35 +215,27 @@ def _group(
     if read(term, SINGLE):
         rule = integers(rules + 8 * RULE_COLUMNS * (read(term, RULES) + lower))
         base = _begin(x, origins, strides, dims, index, read(term, INPUT))
-        at_step = integers(steps + 8 * STEP_COLUMNS * read(rule, FIRST))
+        rule_steps = steps + 8 * STEP_COLUMNS * read(rule, FIRST)
+        at_step = integers(rule_steps)
         for origin in range(first - first % tile, last, tile):
             start, stop = most(most(first, origin), inner), least(least(last, origin + tile), outer)
             if stop <= start:
                 continue
             target, here = row + (start - first) * size, base + start * size
             count, own, stride = read(rule, COUNT), room, CHUNK_BYTES
-            careful = read(term, CAREFUL) != 0
             if read(term, LINE):
                 line_weights(
                     room, room + 2 * CHUNK_BYTES, read(term, LINE) + (start - origin) * read(term,
                     LINE_BYTES), read(term, LINE_BYTES), stop - start, s,
                 )  # fmt: skip
-                careful = True
             else:
                 own, stride = weights + (read(term, VARYING) + start - origin) * size, tile * size
-            finite &= _sum_varying(
-                target,
-                here,
-                stop - start,
-                at_step,
-                count,
-                own,
-                stride,
-                careful,
-                weights,
-                continues,
-                s,
-            )
+            centre = weights + read(at_step, MINUS) if read(at_step, FIXED) else here
+            mine = own + count * stride if read(term, CAREFUL) else 0
+            finite &= varied(
+                target, stop - start, here, centre, rule_steps, count, own, stride, mine,
+                old + (start - first) * size if old else 0, s,
+            )  # fmt: skip
         finite &= _edges(
             row, old, first, first, last, length, lists, x, origins, strides, dims, index, terms, members,
             rules, steps, weights, size, s,

@@ -78,40 +78,6 @@ def line_weights(before, own, line, size, n, s):
         put(last, j, type(s)(0 if h == k and h_low == k_low else 1))
 
 
-@loop
-def varying_two(row, here, centre, n, p, p2, w, w2, own, other, more, s):
-    """row = w[j] (f[p] - f[0]) + w2[j] (f[p2] - f[0]); `w` and `w2` are addresses, `centre` that of f[0].
-
-    If `more`, they are added to the row. Where a weight is 0 the sample must not be read:
-    if some are, the weights of the sample itself begin at `own`, for which f[other] stands in; else that
-    is 0.
-    """
-    out, centre, instead = pointer(row, s), pointer(centre, s), pointer(here + other, s)
-    a, b = pointer(here + p, s), pointer(here + p2, s)
-    a_weight, b_weight = pointer(w, s), pointer(w2, s)
-    mine, careful, first = pointer(own, s), own != 0, p == other
-    zero, odd = type(s)(0), False
-    for j in range(n):
-        f0, v1, v2 = read(centre, j), get(a_weight, j), get(b_weight, j)
-        swapped = False
-        if careful:
-            swapped = get(mine, j) == 0
-            f0 = read(instead, j) if swapped else f0
-        change, change2 = read(a, j) * s - f0 * s, read(b, j) * s - f0 * s
-        # One after another, as `weighted` adds them: results must not depend on which of the two is taken.
-        absent = careful and (v1 == 0 or (swapped and first))
-        if more:
-            old = get(out, j)
-            value = old if absent else fma(v1, change, old)
-        else:
-            value = zero if absent else v1 * change
-        begun = more or not absent
-        value = value if careful and v2 == 0 else fma(v2, change2, value) if begun else v2 * change2
-        put(out, j, value)
-        odd |= not (abs(value) < np.inf)
-    return not odd
-
-
 @part
 def _change(plus, minus, j, s):
     return get(plus, j) * s - get(minus, j) * s

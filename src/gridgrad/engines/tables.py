@@ -69,7 +69,7 @@ class _Tables:
         for i, row in enumerate(stencil.lower):
             self._add_rule(as_numbers(row), stride, stencil, i, n)
         if inside and makes_weights(stencil, route.shape, term.dim):
-            tile, line, single = n, address(stencil.line), True
+            tile, line, single, careful = n, address(stencil.line), True, True
             self.rules.append((len(self.steps), 2, _bits(1.0)))
             self.steps += [(-stride, 0, -stride, 0), (stride, 0, -stride, 0)]
             self.weights += [0.0, 0.0]
@@ -167,12 +167,11 @@ class _Tables:
         weight = dict(zip(stencil.interior.offsets, stencil.interior.weights, strict=True))
         plain = stencil.interior.plain
         near = [offset for offset in weight if offset != 0 or plain]
-        # The loops take two at a time; the last may be without weight.
-        count = len(near) + len(near) % 2
-        careful = count > len(near) or any((each == 0).any() for each in weight.values())
+        count = len(near)
+        careful = any((each == 0).any() for each in weight.values())
         full = np.zeros((count + careful, n), self.dtype)
         inner = slice(len(stencil.lower), n - len(stencil.upper))
-        for row, offset in zip(full, near, strict=False):
+        for row, offset in zip(full[:count], near, strict=True):
             row[inner] = weight[offset]
         if careful:
             full[-1] = 1  # edges have rules of their own
@@ -182,8 +181,6 @@ class _Tables:
         self.varying.append(full.ravel())
         self.rules.append((len(self.steps), count, _bits(1.0)))
         self.steps += [(offset * stride, 0, near[0] * stride, 0) for offset in near]
-        if count > len(near):
-            self.steps.append((0, 0, near[0] * stride, 0))
         if plain:
             first = len(self.steps) - count
             self._fixed.setdefault(0.0, []).extend((first + k, MINUS) for k in range(count))

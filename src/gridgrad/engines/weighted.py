@@ -8,11 +8,12 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from gridgrad.engines.lanes import BIT, INTEGER, Lanes, constant
 from gridgrad.engines.layout import CACHE_LINE
 
-# Bytes that are worked on as one vector, a line of the cache: four of them fill half of sixteen registers of
-# 32 bytes. Where a reference is kept too, four need as many registers as processors with AVX-512 have.
-_VECTOR = CACHE_LINE
+# Vectors, each a line of the cache, that are worked on together: four fill half of sixteen registers of
+# 32 bytes. Where references are kept too, four need as many registers as processors with AVX-512 have.
+_APART = 4
 _SHARED = 4 if get_host_cpu_features().get("avx512f") else 2
 
 
@@ -39,19 +40,20 @@ def weighted(
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         number = context.get_value_type(s)
-        finite = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(1), 1))
-        at = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(64), 0))
+        lanes = Lanes(builder, number, CACHE_LINE // Lanes(builder, number, 1).size)
+        finite = cgutils.alloca_once_value(builder, ir.Constant(BIT, 1))
+        at = cgutils.alloca_once_value(builder, constant(0))
         is_plain = builder.fcmp_ordered("==", args[-1], ir.Constant(number, 1.0))
         with builder.if_else(is_plain) as (plain, scaled):
             with plain:
                 with builder.if_else(args[-2]) as (shared, apart):
                     with shared:
-                        _blocks(builder, args, number, _SHARED, at, finite, shares=True)
+                        _blocks(builder, args, lanes, _SHARED, at, finite, shares=True)
                     with apart:
-                        _blocks(builder, args, number, 4, at, finite)
-                _blocks(builder, args, number, 1, at, finite)
+                        _blocks(builder, args, lanes, _APART, at, finite)
+                _blocks(builder, args, lanes, 1, at, finite)
             with scaled:
-                _blocks(builder, args, number, 1, at, finite, scaled=True)
+                _blocks(builder, args, lanes, 1, at, finite, scaled=True)
         done = builder.load(at)
         return builder.select(builder.load(finite), done, builder.not_(done))
 
@@ -60,7 +62,7 @@ def weighted(
 
 
 def _blocks(
-    builder: Any, args: Any, number: Any, vectors: int, at: Any, finite: Any, *, scaled: bool = False,
+    builder: Any, args: Any, lanes: Lanes, vectors: int, at: Any, finite: Any, *, scaled: bool = False,
     shares: bool = False,
 ) -> None:  # fmt: skip
     """As many blocks of so many vectors as there are samples left for, from `at` on.
@@ -68,58 +70,23 @@ def _blocks(
     Single vectors end with one that may overlap the one before, if there are samples enough for it.
     """
     row, n, ahead, behind, weights, fetched, count, divisor, divides, _, scale = args
-    integer, pointer = ir.IntType(64), ir.PointerType()
-    size = 4 if isinstance(number, ir.FloatType) else 8
-    lanes = _VECTOR // size
-    vector = ir.VectorType(number, lanes)
-
-    def constant(value: int) -> Any:
-        return ir.Constant(integer, value)
-
-    def spread(value: Any) -> Any:
-        """A number in every lane."""
-        first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, constant(0))
-        lane = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-        return builder.shuffle_vector(first, first, lane)
-
-    def place(address: Any, k: int) -> Any:
-        """Where the k-th vector of a row that begins at `address` stands."""
-        offset = builder.mul(builder.add(here, constant(k * lanes)), constant(size))
-        return builder.inttoptr(builder.add(address, offset), pointer)
-
-    def entry(table: Any, i: Any, kind: Any) -> Any:
-        width = constant(8 if kind is integer else size)
-        found = builder.inttoptr(builder.add(table, builder.mul(i, width)), pointer)
-        return builder.load(found, typ=kind, align=size)
 
     def sample(address: Any, k: int) -> Any:
-        found = builder.load(place(address, k), typ=vector, align=size)
-        return builder.fmul(found, spread(scale)) if scaled else found
+        found = lanes.load(address, builder.add(here, constant(k * lanes.lanes)))
+        return builder.fmul(found, lanes.spread(scale)) if scaled else found
 
     def samples(address: Any) -> list[Any]:
         return [sample(address, k) for k in range(vectors)]
 
     def step(i: Any) -> tuple[Any, list[Any]]:
         """The weight of a step and its differences."""
-        plus = entry(ahead, i, integer)
-        theirs = reference if shares else samples(entry(behind, i, integer))
+        plus = lanes.entry(ahead, i, INTEGER)
+        theirs = reference if shares else samples(lanes.entry(behind, i, INTEGER))
         changes = [builder.fsub(sample(plus, k), theirs[k]) for k in range(vectors)]
-        return spread(entry(weights, i, number)), changes
+        return lanes.spread(lanes.entry(weights, i, lanes.number)), changes
 
-    half = ir.IntType(32)
-    prefetch = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(ir.VoidType(), (pointer, half, half, half)),
-        "llvm.prefetch.p0",
-    )
-    to_read, second_level, data = (ir.Constant(half, value) for value in (0, 2, 1))
-    multiply_add = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(vector, (vector,) * 3),
-        f"llvm.fma.v{lanes}f{8 * size}",
-    )
     head, body, done = (builder.append_basic_block() for _ in range(3))
-    block = constant(lanes * vectors)
+    block = constant(lanes.lanes * vectors)
     builder.branch(head)
     builder.position_at_end(head)
     here = builder.load(at)
@@ -132,39 +99,32 @@ def _blocks(
         fits = builder.or_(fits, again)
     builder.cbranch(fits, body, done)
     builder.position_at_end(body)
-    sums = [cgutils.alloca_once(builder, vector) for _ in range(vectors)]
+    sums = [cgutils.alloca_once(builder, lanes.vector) for _ in range(vectors)]
     if vectors > 1:
-        number_of = entry(fetched, constant(0), integer)
-        with cgutils.for_range(builder, number_of) as loop:
-            far = entry(fetched, builder.add(loop.index, constant(1)), integer)
+        with cgutils.for_range(builder, lanes.entry(fetched, constant(0), INTEGER)) as loop:
+            far = lanes.entry(fetched, builder.add(loop.index, constant(1)), INTEGER)
             for k in range(vectors):
-                builder.call(prefetch, (place(far, k), to_read, second_level, data))
-    reference = samples(entry(behind, constant(0), integer)) if shares else []
+                lanes.prefetch(far, builder.add(here, constant(k * lanes.lanes)))
+    reference = samples(lanes.entry(behind, constant(0), INTEGER)) if shares else []
     weight, changes = step(constant(0))
     for total, change in zip(sums, changes, strict=True):
         builder.store(builder.fmul(weight, change), total)
     with cgutils.for_range_slice(builder, constant(1), count, constant(1)) as (i, _):
         weight, changes = step(i)
         for total, change in zip(sums, changes, strict=True):
-            builder.store(builder.call(multiply_add, (weight, change, builder.load(total))), total)
+            builder.store(lanes.multiply_add(weight, change, builder.load(total)), total)
     with builder.if_then(divides):
         for total in sums:
-            builder.store(builder.fdiv(builder.load(total), spread(divisor)), total)
-    none = None
-    for k, total in enumerate(sums):
-        found = builder.load(total)
-        builder.store(found, place(row, k), align=size)
-        nothing = builder.fsub(found, found)  # NaN, if it is not finite
-        none = nothing if none is None else builder.fadd(none, nothing)
-    bits = ir.IntType(lanes)
-    odd = builder.bitcast(builder.fcmp_unordered("uno", none, none), bits)
-    is_finite = builder.icmp_signed("==", odd, ir.Constant(bits, 0))
-    builder.store(builder.and_(builder.load(finite), is_finite), finite)
+            builder.store(builder.fdiv(builder.load(total), lanes.spread(divisor)), total)
+    made = [builder.load(total) for total in sums]
+    for k, value in enumerate(made):
+        lanes.store(value, row, builder.add(here, constant(k * lanes.lanes)))
+    builder.store(builder.and_(builder.load(finite), lanes.are_finite(made)), finite)
     after = builder.add(here, block)
     if vectors > 1:
         # From the second block on they are lines of the cache in what is written, and in most of what is
         # read, as arrays begin alike: a vector across two lines costs twice.
-        past = builder.udiv(builder.and_(row, constant(_VECTOR - 1)), constant(size))
+        past = builder.udiv(builder.and_(row, constant(CACHE_LINE - 1)), constant(lanes.size))
         is_first = builder.icmp_signed("==", here, constant(0))
         after = builder.sub(after, builder.select(is_first, past, constant(0)))
     builder.store(after, at)

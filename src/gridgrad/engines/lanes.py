@@ -1,0 +1,81 @@
+"""Vectors of samples in LLVM's own language, for loops that LLVM does not make well by itself."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils
+
+INTEGER, POINTER, BIT = ir.IntType(64), ir.PointerType(), ir.IntType(1)
+_HALF = ir.IntType(32)
+
+
+class Lanes:
+    """Vectors of so many numbers of a type; of one number, that number."""
+
+    def __init__(self, builder: Any, number: Any, lanes: int) -> None:
+        self.builder, self.number, self.lanes = builder, number, lanes
+        self.size = 4 if isinstance(number, ir.FloatType) else 8
+        self.vector = ir.VectorType(number, lanes) if lanes > 1 else number
+        name = f"f{8 * self.size}" if lanes == 1 else f"v{lanes}f{8 * self.size}"
+        self._multiply_add = self._function(f"llvm.fma.{name}", self.vector, (self.vector,) * 3)
+
+    def _function(self, name: str, result: Any, arguments: Sequence[Any]) -> Any:
+        kind = ir.FunctionType(result, arguments)
+        return cgutils.get_or_insert_function(self.builder.module, kind, name)
+
+    def entry(self, table: Any, i: Any, kind: Any) -> Any:
+        """The i-th number of a table, of the type or an integer."""
+        width = constant(8 if kind is INTEGER else self.size)
+        found = self.builder.add(table, self.builder.mul(i, width))
+        return self.builder.load(
+            self.builder.inttoptr(found, POINTER), typ=kind, align=width.constant
+        )
+
+    def load(self, row: Any, j: Any) -> Any:
+        """The samples from the j-th on of a row that begins at address `row`."""
+        return self.builder.load(self._place(row, j), typ=self.vector, align=self.size)
+
+    def store(self, value: Any, row: Any, j: Any) -> None:
+        self.builder.store(value, self._place(row, j), align=self.size)
+
+    def prefetch(self, row: Any, j: Any) -> None:
+        """Fetch that place into the cache's second level, to be read; there need be no memory."""
+        function = self._function("llvm.prefetch.p0", ir.VoidType(), (POINTER, _HALF, _HALF, _HALF))
+        to_read, second_level, data = (ir.Constant(_HALF, value) for value in (0, 2, 1))
+        self.builder.call(function, (self._place(row, j), to_read, second_level, data))
+
+    def _place(self, row: Any, j: Any) -> Any:
+        offset = self.builder.mul(j, constant(self.size))
+        return self.builder.inttoptr(self.builder.add(row, offset), POINTER)
+
+    def spread(self, value: Any) -> Any:
+        """A number in every lane."""
+        if self.lanes == 1:
+            return value
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        first = self.builder.insert_element(undefined, value, constant(0))
+        lane = ir.Constant(ir.VectorType(_HALF, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, first, lane)
+
+    def number_of(self, value: float) -> Any:
+        return self.spread(ir.Constant(self.number, value))
+
+    def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        """a b + c, rounded once."""
+        return self.builder.call(self._multiply_add, (a, b, c))
+
+    def are_finite(self, values: Sequence[Any]) -> Any:
+        """Whether all numbers of these vectors are."""
+        none = None
+        for value in values:
+            nothing = self.builder.fsub(value, value)  # NaN, if it is not finite
+            none = nothing if none is None else self.builder.fadd(none, nothing)
+        odd = self.builder.fcmp_unordered("uno", none, none)
+        if self.lanes > 1:
+            odd = self.builder.bitcast(odd, ir.IntType(self.lanes))
+        return self.builder.icmp_signed("==", odd, ir.Constant(odd.type, 0))
+
+
+def constant(value: int) -> Any:
+    return ir.Constant(INTEGER, value)
