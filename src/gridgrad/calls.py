@@ -115,8 +115,8 @@ class _Known(NamedTuple):
 class _Small(NamedTuple):
     """The shortest way to the results of one small array."""
 
-    numbers: tuple[tuple[int, type], ...]
-    """The places of numbers among the options, and their types."""
+    told: tuple[tuple[int, Any, Any], ...]
+    """Numbers and sequences among the options: their places, themselves, and their types or those in them."""
     take: Small
 
 
@@ -124,6 +124,7 @@ class _Small(NamedTuple):
 # A `_Known` has a key of `_key`; a `_Small` has one that costs less, and is asked the rest when it is found.
 _known: dict[Any, Any] = {}
 _MOST = 1024
+_SPACING = 2  # its place among the options
 # Arguments of these types are told apart by their values; with floats by type too, since 1 == 1.0.
 _PLAIN: frozenset[type] = frozenset((int, str, type(None)))
 _FLAT = _PLAIN | {float}
@@ -172,23 +173,43 @@ def answer(
 
 def _small(make: Any, x: Any, options: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """The results of one small array by the shortest way, if an earlier call has found it."""
+    if type(options[_SPACING]) is list:
+        dim, axis, spacing, *others = options
+        options = (dim, axis, tuple(spacing), *others)
     try:
         found = _known.get((make, options, x.dtype, x.shape))
     except Exception:  # no array, or options that are no plain values: others say so
         return None
     if found is None:
         return None
-    for place, kind in found.numbers:  # 1 == 1.0 == True
-        if type(options[place]) is not kind:
+    for place, value, kind in found.told:
+        given = options[place]
+        # 1 == 1.0 == True
+        if given is not value and (
+            type(given) is not kind if type(given) is not tuple else (*map(type, given),) != kind
+        ):
             return None
     result: tuple[Any, ...] | None = found.take(x)
     return result
 
 
 def _keep_small(make: Any, x: Any, options: tuple[Any, ...], take: Any) -> None:
-    if _FLAT.issuperset(map(type, options)):
-        numbers = [(k, type(each)) for k, each in enumerate(options) if type(each) in (int, float)]
-        _known[make, options, x.dtype, x.shape] = _Small(tuple(numbers), take)
+    options = _hashable(options)
+    told = []
+    for k, each in enumerate(options):
+        kinds = tuple(map(type, each)) if type(each) is tuple else (type(each),)
+        if not _FLAT.issuperset(kinds):
+            return
+        if type(each) in (int, float, tuple):
+            told.append((k, each, kinds if type(each) is tuple else type(each)))
+    _known[make, options, x.dtype, x.shape] = _Small(tuple(told), take)
+
+
+def _hashable(options: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The options with a list of spacings, which most give who give several, as a tuple."""
+    if type(options[_SPACING]) is list:
+        return (*options[:_SPACING], tuple(options[_SPACING]), *options[_SPACING + 1 :])
+    return options
 
 
 def _key(

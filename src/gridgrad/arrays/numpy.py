@@ -132,7 +132,7 @@ class _Quick:
         self._fill: Small | None = None
         self.small: Small | None = None
         if self._in_block and self._count == 1 and isinstance(job, cpu.Job):
-            self._fill, self.small = self._for_small(job.kernel, job.arguments)
+            self._fill, self.small = self._for_small(job.kernel, *job.arguments)
 
     def __call__(self, inputs: Sequence[Any], out: Any, read: Sequence[Any]) -> Any:
         if out is None and self._fill is not None:
@@ -157,7 +157,7 @@ class _Quick:
         self._job(places)
         return outputs
 
-    def _for_small(self, kernel: Any, arguments: tuple[Any, ...]) -> tuple[Small, Small]:
+    def _for_small(self, kernel: Any, call: int, unit: Any) -> tuple[Small, Small]:
         """What gives the outputs of one small array: one that lies as it should, and any of its shape."""
         empty, shape, dtype = self._empty, self._shape, self._dtype
         align, is_one = self._align, len(self._offsets) == 1
@@ -167,7 +167,7 @@ class _Quick:
             if place % align:
                 return None
             block = empty(shape, dtype)
-            kernel(place, quick_address(block), *arguments)
+            kernel(place, quick_address(block), call, unit)
             return (block,) if is_one else tuple(block)
 
         def small(x: Any) -> Any:

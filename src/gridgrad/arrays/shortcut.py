@@ -77,7 +77,7 @@ class Shortcut:
         self._fill: Small | None = None
         self.small: Small | None = None
         if self._is_small and self._count == 1 and isinstance(job, cpu.Job):
-            self._fill, self.small = self._for_small(job.kernel, job.arguments)
+            self._fill, self.small = self._for_small(job.kernel, *job.arguments)
         self._ways_back: dict[Any, Callable[[Sequence[Any]], Any]] = {}
 
     def __call__(
@@ -109,21 +109,21 @@ class Shortcut:
         self.job(places)
         return outputs
 
-    def _for_small(self, kernel: Any, arguments: tuple[Any, ...]) -> tuple[Small, Small]:
+    def _for_small(self, kernel: Any, call: int, unit: Any) -> tuple[Small, Small]:
         """What gives the outputs of one small tensor: one that lies as it should, and any of its shape."""
         empty, align, dtype = self._empty, self._align, self._dtype
-        shape = (self._outputs, *self._shape)
+        shape, is_one = (self._outputs, *self._shape), self._outputs == 1
 
         def fill(x: Any) -> tuple[Any, ...] | None:
             place = x.data_ptr()
             if place % align:
                 return None
-            if shape[0] == 1:
+            if is_one:
                 found = empty_like(x)
-                kernel(place, found.data_ptr(), *arguments)
+                kernel(place, found.data_ptr(), call, unit)
                 return (found,)
             block = empty(shape, dtype)
-            kernel(place, quick_address(block), *arguments)
+            kernel(place, quick_address(block), call, unit)
             return tuple(map(torch.from_numpy, block))
 
         def small(x: Any) -> tuple[Any, ...] | None:

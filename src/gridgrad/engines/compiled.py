@@ -17,9 +17,9 @@ _SOURCES = (kernels, lanes, layout, loops, varied, weighted, words)
 def _entry(sources: int) -> Any:
     # Numba looks only at the function that it keeps on disk for changes, and at the variables of its
     # closure: a digest of the sources of what it calls is one of them.
-    def run_boxes(x, out, call, tables, weights, unit):  # type: ignore[no-untyped-def]  # Numba's to type
+    def run_boxes(x, out, call, unit):  # type: ignore[no-untyped-def]  # Numba's to type
         if sources >= 0:
-            kernels.run_boxes(x, out, call, tables, weights, unit)
+            kernels.run_boxes(x, out, call, unit)
 
     return run_boxes
 
@@ -38,7 +38,7 @@ run_boxes = _with_cache()
 
 def kernel(dtype: Any) -> Any:
     """The kernel that computes in float32 or in float64."""
-    signature = (types.int64,) * 5 + (from_dtype(np.dtype(dtype)),)
+    signature = (types.int64,) * 3 + (from_dtype(np.dtype(dtype)),)
     with _one_process_at_a_time():
         try:
             run_boxes.compile(signature)

@@ -145,12 +145,12 @@ class _Sweep:
         blocks: Sequence[int] = (),
     ) -> None:  # fmt: skip
         self._tables = compose(plan, route, strides, dtype, streams, blocks)
-        self.arguments = (*map(address, self._tables), _unit(dtype))
+        self.told, self.unit = tuple(map(address, self._tables)), _unit(dtype)
         self.kernel = _kernel(dtype)
 
     def __call__(self, boxes: "_Boxes", addresses: Sequence[int]) -> None:
-        call = array("q", [*boxes.told, *addresses])
-        self.kernel(0, 0, call.buffer_info()[0], *self.arguments)
+        call = array("q", [*boxes.told, *self.told, *addresses])
+        self.kernel(0, 0, call.buffer_info()[0], self.unit)
 
 
 class _Boxes:
@@ -177,10 +177,9 @@ class Job:
         # For one small input, and outputs one after another, the work is nothing and the way to it all,
         # so that no more is left to do than kernel(address of the input, of the outputs, *arguments).
         size = math.prod(shape) * dtype.itemsize
-        self._call = array("q", [*self._whole.told, 0, *range(0, plan.outputs * size, size)])
-        self.kernel, self.arguments = (
-            self._sweep.kernel, (self._call.buffer_info()[0], *self._sweep.arguments),
-        )  # fmt: skip
+        sweep, outputs = self._sweep, range(0, plan.outputs * size, size)
+        self._call = array("q", [*self._whole.told, *sweep.told, 0, *outputs])
+        self.kernel, self.arguments = sweep.kernel, (self._call.buffer_info()[0], sweep.unit)
 
     def __call__(self, addresses: Sequence[int]) -> None:
         if self._samples <= SERIAL:

@@ -323,23 +323,28 @@ def _row(
 
 
 @part
-def run_boxes(x, out, call, tables, weights, unit):
+def run_boxes(x, out, call, unit):
     """Run a plan on boxes of rows.
 
-    All arguments are addresses, since an array as an argument costs a small array dear; `unit` is a 1 of
-    the dtype computed in.
+    All arguments are addresses, and few, since each costs a small array dear; `unit` is a 1 of the dtype
+    computed in.
 
-    `tables` are integers. First the numbers of row dims, inputs, outputs, terms, rules and steps, the
+    `call` is what differs from call to call: the number of boxes and the address of their table; the
+    addresses of the tables of the plan and of its weights; those of the sample at index 0 of each input, less
+    `x`, and of each output, less `out`.
+
+    The tables are integers. First the numbers of row dims, inputs, outputs, terms, rules and steps, the
     samples of a row, those of a chunk, the bytes of one, and whether outputs are written past the caches.
     Then, as `tables` lays them out, the strides in bytes of the inputs and of the outputs along the row dims,
-    terms, rules and steps. `call` is what differs from call to call: the number of boxes and the address of
-    their table; the addresses of the sample at index 0 of each input, less `x`, and of each output, less
-    `out`.
+    terms, rules and steps.
 
     For each box that table has the first row along each row dim, one past the last, the first sample of
     a row and one past the last.
     """
-    header, changing = integers(tables), integers(call)
+    given = integers(call)
+    n_boxes, boxes = read(given, 0), read(given, 1)
+    tables, weights = read(given, 2), read(given, 3)
+    header, origins = integers(tables), integers(call + 32)
     dims, n_inputs, n_outputs, n_terms = (
         read(header, 0),
         read(header, 1),
@@ -351,7 +356,6 @@ def run_boxes(x, out, call, tables, weights, unit):
     terms = strides + 8 * dims * (n_inputs + n_outputs)
     rules = terms + 8 * TERM_COLUMNS * n_terms
     steps = rules + 8 * RULE_COLUMNS * read(header, 4)
-    n_boxes, boxes, origins = read(changing, 0), read(changing, 1), integers(call + 16)
     size, streams = read(header, 8), read(header, 9)
     spare, index, lists = room_for_chunks(), integers(room_for_index()), room_for_lists()
     # One output of a box after another, each written in one go, while the inputs stay in the cache.
