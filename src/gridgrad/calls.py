@@ -124,7 +124,6 @@ class _Small(NamedTuple):
 # A `_Known` has a key of `_key`; a `_Small` has one that costs less, and is asked the rest when it is found.
 _known: dict[Any, Any] = {}
 _MOST = 1024
-_SPACING = 2  # its place among the options
 # Arguments of these types are told apart by their values; with floats by type too, since 1 == 1.0.
 _PLAIN: frozenset[type] = frozenset((int, str, type(None)))
 _FLAT = _PLAIN | {float}
@@ -173,9 +172,6 @@ def answer(
 
 def _small(make: Any, x: Any, options: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """The results of one small array by the shortest way, if an earlier call has found it."""
-    if type(options[_SPACING]) is list:
-        dim, axis, spacing, *others = options
-        options = (dim, axis, tuple(spacing), *others)
     try:
         found = _known.get((make, options, x.dtype, x.shape))
     except Exception:  # no array, or options that are no plain values: others say so
@@ -194,7 +190,6 @@ def _small(make: Any, x: Any, options: tuple[Any, ...]) -> tuple[Any, ...] | Non
 
 
 def _keep_small(make: Any, x: Any, options: tuple[Any, ...], take: Any) -> None:
-    options = _hashable(options)
     told = []
     for k, each in enumerate(options):
         kinds = tuple(map(type, each)) if type(each) is tuple else (type(each),)
@@ -203,13 +198,6 @@ def _keep_small(make: Any, x: Any, options: tuple[Any, ...], take: Any) -> None:
         if type(each) in (int, float, tuple):
             told.append((k, each, kinds if type(each) is tuple else type(each)))
     _known[make, options, x.dtype, x.shape] = _Small(tuple(told), take)
-
-
-def _hashable(options: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The options with a list of spacings, which most give who give several, as a tuple."""
-    if type(options[_SPACING]) is list:
-        return (*options[:_SPACING], tuple(options[_SPACING]), *options[_SPACING + 1 :])
-    return options
 
 
 def _key(

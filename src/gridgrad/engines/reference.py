@@ -47,50 +47,55 @@ def run(
 
 
 def _derivative(term: Term, f: Any, compute: Any, xp: Any, join: Join) -> Any:
+    """Each row's sum over the samples that it serves, laid end to end."""
     samples = parts(f, compute, xp)
-    found = _apply(term, samples, xp, join)
-    if xp.isdtype(f.dtype, "integral"):
-        return found
     # Samples near the largest number have differences beyond it, though the derivative may be finite.
     # Scaling by this power of two is exact, and leaves room for any stencil's partial sums. It stands here,
     # as PyTorch's compiler makes a name of every float of a module, and an input of the program.
     room = 2.0**-10
-    rescued = _apply(term, tuple(part * room for part in samples), xp, join) / room
-    return xp.where(xp.isfinite(found), found, rescued)
+    scaled = tuple(part * room for part in samples)
+
+    def piece(first: int, last: int, row: Row) -> Any:
+        found = _sum(term.dim, samples, first, last, row, xp)
+        if xp.isdtype(f.dtype, "integral"):
+            return found
+        # Here and not when all are joined, so that a compiler has one expression for each sample.
+        rescued = _sum(term.dim, scaled, first, last, row, xp) / room
+        return xp.where(xp.isfinite(found), found, rescued)
+
+    n = f.shape[term.dim]
+    return join([(*served[:2], piece(*served)) for served in term.stencil.rows(n)], term.dim)
 
 
-def _apply(term: Term, samples: tuple[Any, ...], xp: Any, join: Join) -> Any:
-    """Each row's sum over the samples that it serves, laid end to end."""
-    n = samples[0].shape[term.dim]
+def _sum(dim: int, samples: tuple[Any, ...], first: int, last: int, row: Row, xp: Any) -> Any:
+    """A row's sum for the samples from one index up to another along a dim."""
+    n = samples[0].shape[dim]
 
-    def rows(first: int, last: int, row: Row) -> Any:
-        def sample(offset: int) -> tuple[Any, ...]:
-            start, stop = first + offset, last + offset
-            if row.sides is not None:
-                start = place(start, n, row.sides)
-                if isinstance(start, Fixed):
-                    like = _window(samples[0], term.dim, first, last)
-                    # A sum, of which PyTorch's compiler knows how to leave the number open.
-                    parts = [xp.zeros_like(like) + start.value]
-                    return (*parts, *(xp.zeros_like(like) for _ in samples[1:]))
-                stop = start + 1
-            return tuple(_window(part, term.dim, start, stop) for part in samples)
+    def sample(offset: int) -> tuple[Any, ...]:
+        start, stop = first + offset, last + offset
+        if row.sides is not None:
+            start = place(start, n, row.sides)
+            if isinstance(start, Fixed):
+                like = _window(samples[0], dim, first, last)
+                # A sum, of which PyTorch's compiler knows how to leave the number open.
+                parts = [xp.zeros_like(like) + start.value]
+                return (*parts, *(xp.zeros_like(like) for _ in samples[1:]))
+            stop = start + 1
+        return tuple(_window(part, dim, start, stop) for part in samples)
 
-        def same(a: int, b: int) -> bool:
-            """Whether two offsets lead to one sample."""
-            if row.sides is None:
-                return a == b
-            return bool(place(first + a, n, row.sides) == place(first + b, n, row.sides))
+    def same(a: int, b: int) -> bool:
+        """Whether two offsets lead to one sample."""
+        if row.sides is None:
+            return a == b
+        return bool(place(first + a, n, row.sides) == place(first + b, n, row.sides))
 
-        def along(weight: Any) -> Any:
-            weight = _as_array(weight, samples[0], xp)
-            return xp.reshape(weight, (-1, *(1,) * (samples[0].ndim - term.dim - 1)))
+    def along(weight: Any) -> Any:
+        weight = _as_array(weight, samples[0], xp)
+        return xp.reshape(weight, (-1, *(1,) * (samples[0].ndim - dim - 1)))
 
-        if isinstance(row.weights[0], float):
-            return _divide(_sum_of_numbers(row, sample, same, xp), row.divisor)
-        return _divide(_sum_of_arrays(row, sample, same, along, xp), row.divisor)
-
-    return join([(*served[:2], rows(*served)) for served in term.stencil.rows(n)], term.dim)
+    if isinstance(row.weights[0], float):
+        return _divide(_sum_of_numbers(row, sample, same, xp), row.divisor)
+    return _divide(_sum_of_arrays(row, sample, same, along, xp), row.divisor)
 
 
 def _as_array(weight: Any, like: Any, xp: Any) -> Any:
