@@ -39,7 +39,6 @@ from gridgrad.engines.layout import (
     N,
 )  # fmt: skip
 from gridgrad.engines.loops import (
-    copy,
     divide,
     line_weights,
     nothing,
@@ -50,6 +49,7 @@ from gridgrad.engines.loops import (
 from gridgrad.engines.varied import varied
 from gridgrad.engines.weighted import weighted
 from gridgrad.engines.words import (
+    copy,
     fence,
     get,
     integers,
@@ -210,7 +210,7 @@ def _group(
     inner, outer = lower * read(term, RUN), length - read(term, UPPER) * read(term, RUN)
     old = 0
     if continues:
-        copy(spare, row, n, s)
+        copy(spare, row, n * size)
         old = spare
     if read(term, SINGLE):
         rule = integers(rules + 8 * RULE_COLUMNS * (read(term, RULES) + lower))
@@ -319,7 +319,7 @@ def _row(
                 break
             target, scale = again, room
         if streams:
-            pass_on(place, made, n, size, unit)
+            pass_on(place, made, n * size)
 
 
 @part

@@ -12,13 +12,13 @@ import numpy as np
 
 from gridgrad.engines.layout import CACHE_LINE
 from gridgrad.engines.words import (
+    copy,
     fma,
     get,
     integers,
     least,
     loop,
     most,
-    part,
     pointer,
     put,
     read,
@@ -37,7 +37,7 @@ def divide(row, n, divisor, s):
     return not odd
 
 
-@part
+@loop
 def _less(a, b):
     """a - b as a sum of two numbers, exactly. Source: D. Knuth, The Art of Computer Programming 2, 4.2.2."""
     high = a - b
@@ -45,7 +45,7 @@ def _less(a, b):
     return high, (a - (high - back)) - (b + back)
 
 
-@part
+@loop
 def _quotient(a, a_low, b, b_low, c, c_low):
     """a / (b c) for sums of two numbers, rounded about once."""
     product = b * c
@@ -78,12 +78,12 @@ def line_weights(before, own, line, size, n, s):
         put(last, j, type(s)(0 if h == k and h_low == k_low else 1))
 
 
-@part
+@loop
 def _change(plus, minus, j, s):
     return get(plus, j) * s - get(minus, j) * s
 
 
-@part
+@loop
 def _put_single(out, j, value, divisor, s):
     if divisor != 1:
         value = type(s)(np.float64(value) / divisor)
@@ -99,20 +99,19 @@ def singles(row, ahead, behind, weights, count, first, last, origin, run, period
     """
     out, finite = pointer(row, s), True
     plus, minus, w = integers(ahead), integers(behind), pointer(weights, s)
-    begin = origin
+    # What is added to -0 is itself, whatever its sign.
+    begin, start = origin, type(s)(-0.0 if count else 0.0)
     # Where a period has one, four at a time: their sums do not wait for each other.
     while run == 1 and first <= begin and begin + 3 * period < last:
         j0 = begin - first
         j1, j2, j3 = j0 + period, j0 + 2 * period, j0 + 3 * period
-        v0 = v1 = v2 = v3 = type(s)(0)
+        v0 = v1 = v2 = v3 = start
         for i in range(count):
             a, b, weight = pointer(get(plus, i), s), pointer(get(minus, i), s), get(w, i)
-            c0, c1 = _change(a, b, j0, s), _change(a, b, j1, s)
-            c2, c3 = _change(a, b, j2, s), _change(a, b, j3, s)
-            v0 = fma(weight, c0, v0) if i else weight * c0
-            v1 = fma(weight, c1, v1) if i else weight * c1
-            v2 = fma(weight, c2, v2) if i else weight * c2
-            v3 = fma(weight, c3, v3) if i else weight * c3
+            v0 = fma(weight, _change(a, b, j0, s), v0)
+            v1 = fma(weight, _change(a, b, j1, s), v1)
+            v2 = fma(weight, _change(a, b, j2, s), v2)
+            v3 = fma(weight, _change(a, b, j3, s), v3)
         finite &= _put_single(out, j0, v0, divisor, s)
         finite &= _put_single(out, j1, v1, divisor, s)
         finite &= _put_single(out, j2, v2, divisor, s)
@@ -120,10 +119,10 @@ def singles(row, ahead, behind, weights, count, first, last, origin, run, period
         begin += 4 * period
     while begin < last:
         for j in range(most(begin, first) - first, least(begin + run, last) - first):
-            value = type(s)(0)
+            value = start
             for i in range(count):
                 change = _change(pointer(get(plus, i), s), pointer(get(minus, i), s), j, s)
-                value = fma(get(w, i), change, value) if i else get(w, 0) * change
+                value = fma(get(w, i), change, value)
             finite &= _put_single(out, j, value, divisor, s)
         begin += period
     return finite
@@ -139,25 +138,14 @@ def nothing(row, n, s):
 
 
 @loop
-def copy(row, other, n, s):
-    """row = other"""
-    out, a = pointer(row, s), pointer(other, s)
-    for j in range(n):
-        put(out, j, get(a, j))
-
-
-@loop
-def pass_on(row, other, n, size, s):
-    """row = other, past the caches; lines of the cache begin at the same samples of both."""
-    out, a, line = pointer(row, s), pointer(other, s), CACHE_LINE // size
-    first = least((-row & (CACHE_LINE - 1)) // size, n)
-    last = first + (n - first) // line * line
-    for j in range(first):
-        put(out, j, get(a, j))
-    for j in range(first, last, line):
-        stream(row + j * size, other + j * size)
-    for j in range(last, n):
-        put(out, j, get(a, j))
+def pass_on(row, other, size):
+    """So many bytes, copied past the caches; lines of the cache begin at the same places of both."""
+    first = least(-row & (CACHE_LINE - 1), size)
+    last = first + (size - first) // CACHE_LINE * CACHE_LINE
+    copy(row, other, first)
+    for j in range(first, last, CACHE_LINE):
+        stream(row + j, other + j)
+    copy(row + last, other + last, size - last)
 
 
 @loop

@@ -9,6 +9,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from gridgrad.engines.layout import CACHE_LINE, CHUNK_BYTES, MOST_DIMS, MOST_STEPS
@@ -78,6 +79,18 @@ def put(typingctx: Any, row: Any, j: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(row, types.int64, row.dtype), codegen
+
+
+@intrinsic
+def copy(typingctx: Any, row: Any, other: Any, size: Any) -> Any:
+    """So many bytes at address `other`, copied to `row`, which lies apart."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to, source = (builder.inttoptr(place, ir.PointerType()) for place in args[:2])
+        cgutils.raw_memcpy(builder, to, source, args[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
 
 
 @intrinsic
