@@ -74,9 +74,7 @@ class Case:
         self.inputs, self.outputs, self.computes = inputs, outputs, computes
         self.rooms: list[Any] = []  # the memory around each output
         self.chunk_bytes = program.CHUNK_BYTES
-        self.streamed = (
-            cpu.STREAMED
-        )  # bytes of results, above which they are written past the caches
+        self.streamed = cpu.STREAMED  # 0: results of any size are written past the caches
 
     def __repr__(self) -> str:
         terms = [
