@@ -1,5 +1,6 @@
 """The kernel, compiled for one dtype when first asked for, and kept on disk."""
 
+import gc
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,9 @@ from typing import Any
 import numpy as np
 from numba import from_dtype, njit, types
 
-from gridgrad.engines import kernels, lanes, layout, loops, varied, weighted, words
+from gridgrad.engines import kernels, lanes, layout, loops, passes, steps, varied, weighted, words
 
-_SOURCES = (kernels, lanes, layout, loops, varied, weighted, words)
+_SOURCES = (kernels, lanes, layout, loops, passes, steps, varied, weighted, words)
 
 
 def _entry(sources: int) -> Any:
@@ -39,12 +40,24 @@ run_boxes = _with_cache()
 def kernel(dtype: Any) -> Any:
     """The kernel that computes in float32 or in float64."""
     signature = (types.int64,) * 3 + (from_dtype(np.dtype(dtype)),)
-    with _one_process_at_a_time():
+    with _one_process_at_a_time(), _no_collections():
         try:
             run_boxes.compile(signature)
         except OSError:  # compiled, but the disk is too full to keep it; asking again says if not
             run_boxes.compile(signature)
     return run_boxes.get_overload(signature)  # asked by type at every call it would take longer
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Compilers make so many objects that looking for garbage takes a tenth of their time."""
+    is_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_on:
+            gc.enable()
 
 
 @contextmanager

@@ -7,10 +7,10 @@ rows are passed by address: an array as an argument costs more than many a row.
 from gridgrad.engines.layout import (
     CACHE_LINE,
     CAREFUL,
+    CARRIED_TO,
     CHUNK_BYTES,
     COUNT,
-    DIVISOR,
-    FETCH,
+    FAR,
     FIRST,
     FIXED,
     HEADER,
@@ -20,36 +20,31 @@ from gridgrad.engines.layout import (
     LOWER,
     MEMBERS,
     MINUS,
-    MOST_STEPS,
-    NOTHING,
-    OTHER,
     OUTPUT,
-    PLUS,
+    PATCHES,
+    PERIOD,
     ROW_DIM,
     RULE_COLUMNS,
     RULES,
     RUN,
     SINGLE,
     STEP_COLUMNS,
+    STREAMABLE,
+    STREAMS,
+    STRETCH,
     TERM_COLUMNS,
     TILE,
     UPPER,
     VARYING,
     WIDE,
+    WIDTH,
+    ZONE,
     N,
-)  # fmt: skip
-from gridgrad.engines.loops import (
-    divide,
-    line_weights,
-    nothing,
-    pass_on,
-    rescue,
-    singles,
 )
+from gridgrad.engines.loops import bring, line_weights, rescue
+from gridgrad.engines.steps import begin_of, divisor_of, edges, gather, rule_of, sum_up
 from gridgrad.engines.varied import varied
-from gridgrad.engines.weighted import weighted
 from gridgrad.engines.words import (
-    copy,
     fence,
     get,
     integers,
@@ -57,190 +52,59 @@ from gridgrad.engines.words import (
     loop,
     most,
     part,
-    pointer,
     put,
     read,
     room_for_chunks,
     room_for_index,
     room_for_lists,
+    room_for_manner,
 )
 
 # As in the reference engine: what overflows is computed again at this scale.
 ROOM = 2.0**-10
 
 
-@part
-def _rule(term, i):
-    """The number of the rule that serves sample i of the term's dim."""
-    lower, after = read(term, LOWER), i - (read(term, N) - read(term, UPPER))
-    return read(term, RULES) + least(i, lower) + (1 + after if after >= 0 else 0)
-
-
-@part
-def _divisor(rules, number):
-    return read(pointer(rules + 8 * (RULE_COLUMNS * number + DIVISOR), 1.0), 0)
-
-
-@part
-def _begin(start, origins, strides, dims, index, k):
-    """The address at which array k's current row begins."""
-    start += read(origins, k)
-    for d in range(dims):
-        start += get(index, d) * read(integers(strides), k * dims + d)
-    return start
-
-
 @loop
-def _gather(
-    lists, old, x, origins, strides, dims, index, at, place, head, terms, members, rules, steps, weights,
-    size, s,
-):  # fmt: skip
-    """The steps of a group of terms, at the sample with that `place` in a row; how many there are.
-
-    Addresses are of the sample `at` bytes into the row. `head` is the number of the first member's rule. What
-    other groups made of that sample is at `old`, if it is not 0; it makes a step of its own, less nothing.
-    """
-    ahead, behind = integers(lists), integers(lists + 8 * MOST_STEPS)
-    own, count = pointer(lists + 16 * MOST_STEPS, s), 0
-    fetched, far = integers(lists + 24 * MOST_STEPS), 0
-    if old:
-        put(ahead, 0, old)
-        put(behind, 0, weights + read(integers(terms), NOTHING))
-        put(own, 0, type(s)(1) / s)  # it has its scale already
-        count = 1
-    for k in range(members):
-        term = integers(terms + 8 * TERM_COLUMNS * k)
-        dim, lower, samples = read(term, ROW_DIM), read(term, LOWER), read(term, N)
-        here = _begin(x, origins, strides, dims, index, read(term, INPUT)) + at
-        if read(term, FETCH):
-            far += 1
-            put(fetched, far, here + read(term, FETCH))
-        i = get(index, dim) if dim >= 0 else place // read(term, RUN) % samples
-        number = _rule(term, i) if k else head
-        rule, varying = integers(rules + 8 * RULE_COLUMNS * number), read(term, VARYING)
-        first, stop, minus = read(rule, FIRST), read(rule, COUNT), MINUS
-        a, stride, mine = 0, 1, weights + first * size
-        if varying >= 0 and number == read(term, RULES) + lower:
-            stride, mine = samples, weights + (varying + i) * size
-            if read(term, CAREFUL) and read(pointer(mine, s), stop * stride) == 0:
-                a, minus = 1, OTHER  # the first neighbour stands in for the sample itself
-        while a < stop:
-            weight = read(pointer(mine, s), a * stride)
-            if weight != 0:
-                step = integers(steps + 8 * STEP_COLUMNS * (first + a))
-                fixed = read(step, FIXED)
-                put(ahead, count, read(step, PLUS) + (weights if fixed & 1 else here))
-                put(behind, count, read(step, minus) + (weights if fixed & 2 else here))
-                put(own, count, weight)
-                count += 1
-            a += 1
-    put(fetched, 0, far)
-    return count
-
-
-@part
-def _sum(row, n, lists, count, divisor, wide, s):
-    """The gathered steps' sum, / divisor."""
-    if count == 0:
-        return nothing(row, n, s)
-    behind, shares = integers(lists + 8 * MOST_STEPS), True
-    for k in range(1, count):
-        shares &= get(behind, k) == get(behind, 0)
-    done = weighted(
-        row, n, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS,
-        lists + 24 * MOST_STEPS, count, type(s)(divisor), divisor != 1 and wide == 0, shares, s,
-    )  # fmt: skip
-    finite = done >= 0
-    if done == 0:
-        zero = n - n  # a literal is of a type of its own, for which all would be compiled once more
-        finite = singles(
-            row, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, zero, n, zero, n, n,
-            1.0 if wide else divisor, s,
-        )  # fmt: skip
-    return divide(row, n, divisor, s) if wide else finite
-
-
-@loop
-def _edges(
-    row, old, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members, rules,
-    steps, weights, size, s,
-):  # fmt: skip
-    """The edges inside a row of a tiled term, the first of its group, from sample `start` to `stop`.
-
-    `old` is the address of what sums begin with, for sample `first`, or 0.
-    """
-    term, finite = integers(terms), True
-    lower, upper, samples, run = (
-        read(term, LOWER),
-        read(term, UPPER),
-        read(term, N),
-        read(term, RUN),
-    )
-    period = samples * run
-    for k in range(lower + upper):
-        origin = (k if k < lower else samples - upper - lower + k) * run
-        origin += (start - origin - run + period) // period * period
-        if origin >= stop:
-            continue
-        number = read(term, RULES) + k + (k >= lower)
-        count = _gather(
-            lists, old + (start - first) * size if old else 0, x, origins, strides, dims, index,
-            start * size, start, number, terms, members, rules, steps, weights, size, s,
-        )  # fmt: skip
-        finite &= singles(
-            row + (start - first) * size, lists,
-            lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, start, stop, origin, run, period,
-            _divisor(rules, number), s,
+def _vary(
+    row, first, begin, end, zone, old, room, manner, base, term, rule, steps, weights, size, s
+):
+    """Samples `begin` to `end` of a row by a term whose weights vary inside rows."""
+    count, tile, finite = read(rule, COUNT), read(term, TILE), True
+    at_step = integers(steps)
+    for origin in range(begin - begin % tile, end, tile):
+        start, stop = most(begin, origin), least(end, origin + tile)
+        here, own, stride = base + start * size, room, CHUNK_BYTES
+        if read(term, LINE):
+            line_weights(
+                room, room + 2 * CHUNK_BYTES, read(term, LINE) + (start - origin) * read(term, LINE_BYTES),
+                read(term, LINE_BYTES), stop - start, s,
+            )  # fmt: skip
+        else:
+            own, stride = weights + (read(term, VARYING) + start - origin) * size, tile * size
+        centre = weights + read(at_step, MINUS) if read(at_step, FIXED) else here
+        mine = own + count * stride if read(term, CAREFUL) else 0
+        put(integers(manner), ZONE, zone + begin - start)
+        finite &= varied(
+            row + (start - first) * size, stop - start, manner, here, centre, steps, count, own, stride, mine,
+            old + (start - first) * size if old else 0, s,
         )  # fmt: skip
     return finite
 
 
 @loop
 def _group(
-    row, first, n, length, continues, spare, room, lists, x, origins, strides, dims, index, terms, rules,
+    row, first, n, length, old, streams, room, manner, lists, x, origins, strides, dims, index, terms, rules,
     steps, weights, size, s,
 ):  # fmt: skip
     """A group of terms for the n samples from `first` on of a row; whether the result is finite.
 
-    If it `continues`, sums begin with what stands in the row, of which a copy goes to `spare`. Weights made
-    for a chunk go to `room`.
+    Sums begin with what stands at address `old`, if it is not 0. If it `streams`, the row is written past the
+    caches. Weights made for a chunk go to `room`.
     """
-    term, last, finite = integers(terms), first + n, True
-    members, tile, lower = read(term, MEMBERS), read(term, TILE), read(term, LOWER)
-    inner, outer = lower * read(term, RUN), length - read(term, UPPER) * read(term, RUN)
-    old = 0
-    if continues:
-        copy(spare, row, n * size)
-        old = spare
-    if read(term, SINGLE):
-        rule = integers(rules + 8 * RULE_COLUMNS * (read(term, RULES) + lower))
-        base = _begin(x, origins, strides, dims, index, read(term, INPUT))
-        rule_steps = steps + 8 * STEP_COLUMNS * read(rule, FIRST)
-        at_step = integers(rule_steps)
-        for origin in range(first - first % tile, last, tile):
-            start, stop = most(most(first, origin), inner), least(least(last, origin + tile), outer)
-            if stop <= start:
-                continue
-            target, here = row + (start - first) * size, base + start * size
-            count, own, stride = read(rule, COUNT), room, CHUNK_BYTES
-            if read(term, LINE):
-                line_weights(
-                    room, room + 2 * CHUNK_BYTES, read(term, LINE) + (start - origin) * read(term,
-                    LINE_BYTES), read(term, LINE_BYTES), stop - start, s,
-                )  # fmt: skip
-            else:
-                own, stride = weights + (read(term, VARYING) + start - origin) * size, tile * size
-            centre = weights + read(at_step, MINUS) if read(at_step, FIXED) else here
-            mine = own + count * stride if read(term, CAREFUL) else 0
-            finite &= varied(
-                target, stop - start, here, centre, rule_steps, count, own, stride, mine,
-                old + (start - first) * size if old else 0, s,
-            )  # fmt: skip
-        finite &= _edges(
-            row, old, first, first, last, length, lists, x, origins, strides, dims, index, terms, members,
-            rules, steps, weights, size, s,
-        )  # fmt: skip
-        return finite
+    term, how, last, finite = integers(terms), integers(manner), first + n, True
+    members, tile = read(term, MEMBERS), read(term, TILE)
+    lower, run = read(term, LOWER), read(term, RUN)
+    period, upper, vector = read(term, N) * run, read(term, UPPER) * run, CACHE_LINE // size
     start = first
     while start < last:
         # As far as each member has one rule.
@@ -248,34 +112,65 @@ def _group(
         for k in range(members):
             other = integers(terms + 8 * TERM_COLUMNS * k)
             if read(other, ROW_DIM) < 0 and read(other, TILE) == 0:
-                run, samples, end = (
-                    read(other, RUN),
-                    read(other, N),
-                    read(other, N) - read(other, UPPER),
-                )
-                place = start // run
+                samples, end = read(other, N), read(other, N) - read(other, UPPER)
+                place = start // read(other, RUN)
                 i = place % samples
                 is_inner = read(other, VARYING) < 0 and read(other, LOWER) <= i < end
-                stop = least(stop, (place + (end - i if is_inner else 1)) * run)
+                stop = least(stop, (place + (end - i if is_inner else 1)) * read(other, RUN))
         begin, end, number, dim = start, stop, read(term, RULES) + lower, read(term, ROW_DIM)
+        patched = False
         if tile:
-            # All periods at once, as if there were no edges between them, which are then written over.
-            begin, end = most(start, inner), least(stop, outer)
+            # All periods at once, as if there were no edges between them, which are then written over, or
+            # else made first and put in their place.
+            begin, end = most(start, lower * run), least(stop, length - upper)
+            patched = streams != 0 and end - begin >= vector
+            if read(term, SINGLE):
+                # No piece between tiles is too short for it either.
+                patched &= least(tile - begin % tile, (end - 1) % tile + 1) >= vector
         else:
-            i = get(index, dim) if dim >= 0 else start // read(term, RUN) % read(term, N)
-            number = _rule(term, i)
-        if begin < end:
-            count = _gather(
-                lists, old + (begin - first) * size if old else 0, x, origins, strides, dims, index,
-                begin * size, begin, number, terms, members, rules, steps, weights, size, s,
-            )  # fmt: skip
-            finite &= _sum(
-                row + (begin - first) * size, end - begin, lists, count,
-                _divisor(rules, number), read(term, WIDE), s,
-            )  # fmt: skip
-        if tile:
-            finite &= _edges(
-                row, old, first, start, stop, length, lists, x, origins, strides, dims, index, terms, members,
+            i = get(index, dim) if dim >= 0 else start // run % read(term, N)
+            number = rule_of(term, i)
+        zone = begin // period * period - upper if patched else FAR
+        put(how, STREAMS, streams if patched or tile == 0 else 0)
+        put(how, WIDTH, lower * run + upper)
+        put(how, PERIOD, period)
+        for turn in range(4):
+            if turn == 1:
+                zone -= begin
+                if end <= begin:
+                    continue
+                if read(term, SINGLE):
+                    rule = integers(rules + 8 * RULE_COLUMNS * number)
+                    finite &= _vary(
+                        row, first, begin, end, zone, old, room, manner,
+                        begin_of(x, origins, strides, dims, index, read(term, INPUT)), term, rule,
+                        steps + 8 * STEP_COLUMNS * read(rule, FIRST), weights, size, s,
+                    )  # fmt: skip
+                    continue
+                count = gather(
+                    lists, old + (begin - first) * size if old else 0, x, origins, strides, dims, index,
+                    begin * size, begin, number, terms, members, rules, steps, weights, size, s,
+                )  # fmt: skip
+                put(how, ZONE, zone)
+                patched &= count > 0
+                finite &= sum_up(
+                    row + (begin - first) * size, end - begin, manner, lists, count,
+                    divisor_of(rules, number), read(term, WIDE), s,
+                )  # fmt: skip
+                continue
+            # Edges: those that are kept as patches, those before these, or all, and those after these.
+            if tile == 0 or (turn != 2 and not patched):
+                continue
+            low, high, kept = begin, end, manner
+            if turn == 0:
+                put(how, ZONE, zone)
+            else:
+                kept = start - start  # a literal would be of a type of its own
+                low, high = (start, begin) if turn == 2 else (end, stop)
+                if not patched:
+                    high = stop
+            finite &= edges(
+                row, old, first, low, high, kept, lists, x, origins, strides, dims, index, terms, members,
                 rules, steps, weights, size, s,
             )  # fmt: skip
         start = stop
@@ -284,42 +179,50 @@ def _group(
 
 @part
 def _row(
-    output, row, x, origins, strides, dims, index, first, last, chunk, length, terms, n_terms, rules, steps,
-    weights, size, spare, lists, streams, unit,
+    row, x, origins, strides, dims, index, first, last, chunk, length, group, after, rules, steps, weights,
+    size, spare, manner, lists, streams, unit,
 ):  # fmt: skip
     """One row of one output, which begins at address `row`, from sample `first` to `last`.
 
-    If it `streams`, a chunk is made in the cache and then written past it.
+    The first of the output's groups is at address `group`, and the last ends at `after`. Each begins its sums
+    with what the one before made, which only the last writes to the row.
     """
-    room, again = type(unit)(ROOM), spare + chunk * size
-    aside = spare + 5 * CHUNK_BYTES
-    for begin in range(first, last, chunk):
-        n = least(chunk, last - begin)
-        # Once, and again at another scale if anything is not finite.
-        place = row + begin * size
-        made = aside + (place & (CACHE_LINE - 1)) if streams else place
-        target, scale = made, unit
-        while True:
-            fresh = finite = True
-            t = 0
-            while t < n_terms:
-                group = terms + 8 * TERM_COLUMNS * t
-                t += read(integers(group), MEMBERS)
-                if read(integers(group), OUTPUT) != output:
-                    continue
-                finite &= _group(
-                    target, begin, n, length, not fresh, spare, spare + 2 * chunk * size, lists, x, origins,
-                    strides, dims, index, group, rules, steps, weights, size, scale,
-                )  # fmt: skip
-                fresh = False
-            if scale == room:
-                rescue(made, again, n, room)
-                break
-            if finite:
-                break
-            target, scale = again, room
-        if streams:
-            pass_on(place, made, n * size)
+    again, scale, stretch = spare + 2 * chunk * size, unit, read(integers(group), STRETCH)
+    # From the second on stretches begin with a line of the cache.
+    begin, end = first, least(first + stretch, last)
+    if end < last:
+        end -= ((row + end * size) & (CACHE_LINE - 1)) // size
+    start, stop, target = begin, end, row + begin * size
+    while begin < last:
+        finite, old, other, mine = True, start - start, spare, group
+        while mine < after:
+            following = mine + 8 * TERM_COLUMNS * read(integers(mine), MEMBERS)
+            made, past_caches = target, streams * read(integers(mine), STREAMABLE)
+            if following < after:
+                made, past_caches = other, 0
+                other = 2 * spare + chunk * size - other  # the other of two
+            if scale != unit:
+                past_caches = 0
+            finite &= _group(
+                made, start, stop - start, length, old, past_caches, spare + 3 * chunk * size, manner, lists,
+                x, origins, strides, dims, index, mine, rules, steps, weights, size, scale,
+            )  # fmt: skip
+            old, mine = made, following
+        bring(manner)
+        # If not all of a stretch is finite, its chunks are made once more, at another scale.
+        if scale != unit:
+            rescue(row + start * size, again, stop - start, scale)
+            start = stop
+        elif not finite:
+            target, scale = again, type(unit)(ROOM)
+        else:
+            start = end
+        if start == end:
+            begin, scale = end, unit
+            end = least(end + stretch, last)
+            start, stop, target = begin, end, row + begin * size
+        else:
+            stop = least(start + chunk, end)
 
 
 @part
@@ -345,30 +248,35 @@ def run_boxes(x, out, call, unit):
     n_boxes, boxes = read(given, 0), read(given, 1)
     tables, weights = read(given, 2), read(given, 3)
     header, origins = integers(tables), integers(call + 32)
-    dims, n_inputs, n_outputs, n_terms = (
-        read(header, 0),
-        read(header, 1),
-        read(header, 2),
-        read(header, 3),
-    )
+    dims, n_inputs = read(header, 0), read(header, 1)
+    n_outputs, n_terms = read(header, 2), read(header, 3)
     length, chunk = read(header, 6), read(header, 7)
     strides = tables + 8 * HEADER
     terms = strides + 8 * dims * (n_inputs + n_outputs)
     rules = terms + 8 * TERM_COLUMNS * n_terms
     steps = rules + 8 * RULE_COLUMNS * read(header, 4)
     size, streams = read(header, 8), read(header, 9)
+    after = terms + 8 * TERM_COLUMNS * n_terms
     spare, index, lists = room_for_chunks(), integers(room_for_index()), room_for_lists()
+    manner = room_for_manner()
+    put(integers(manner), PATCHES, spare + 6 * CHUNK_BYTES)
+    put(integers(manner), CARRIED_TO, 0)
     # One output of a box after another, each written in one go, while the inputs stay in the cache.
     for job in range(n_boxes * n_outputs):
         output, box = job % n_outputs, integers(boxes + 8 * (2 * dims + 2) * (job // n_outputs))
+        if output == 0:
+            stop = terms
+        # Terms come in the order of their outputs.
+        group = stop
+        while stop < after and read(integers(stop), OUTPUT) == output:
+            stop += 8 * TERM_COLUMNS
         for d in range(dims):
             put(index, d, read(box, d))
         while True:
-            row = _begin(out, origins, strides, dims, index, n_inputs + output)
             _row(
-                output, row, x, origins, strides, dims, index, read(box, 2 * dims),
-                read(box, 2 * dims + 1), chunk, length, terms, n_terms, rules, steps, weights, size, spare,
-                lists, streams, unit,
+                begin_of(out, origins, strides, dims, index, n_inputs + output), x, origins, strides, dims,
+                index, read(box, 2 * dims), read(box, 2 * dims + 1), chunk, length, group, stop, rules, steps,
+                weights, size, spare, manner, lists, streams, unit,
             )  # fmt: skip
             d = dims - 1
             while d >= 0:

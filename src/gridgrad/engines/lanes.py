@@ -17,8 +17,10 @@ class Lanes:
         self.builder, self.number, self.lanes = builder, number, lanes
         self.size = 4 if isinstance(number, ir.FloatType) else 8
         self.vector = ir.VectorType(number, lanes) if lanes > 1 else number
-        name = f"f{8 * self.size}" if lanes == 1 else f"v{lanes}f{8 * self.size}"
-        self._multiply_add = self._function(f"llvm.fma.{name}", self.vector, (self.vector,) * 3)
+        self._name = f"f{8 * self.size}" if lanes == 1 else f"v{lanes}f{8 * self.size}"
+        self._multiply_add = self._function(
+            f"llvm.fma.{self._name}", self.vector, (self.vector,) * 3
+        )
 
     def _function(self, name: str, result: Any, arguments: Sequence[Any]) -> Any:
         kind = ir.FunctionType(result, arguments)
@@ -39,11 +41,36 @@ class Lanes:
     def store(self, value: Any, row: Any, j: Any) -> None:
         self.builder.store(value, self._place(row, j), align=self.size)
 
+    def load_some(self, row: Any, j: Any, first: Any, last: Any, others: Any) -> Any:
+        """What stands from the j-th on in the lanes from one up to another, and in the others theirs."""
+        kind = ir.VectorType(INTEGER, self.lanes)
+        lane = ir.Constant(kind, list(range(self.lanes)))
+        low, high = (self._spread(place, kind) for place in (first, last))
+        some = self.builder.and_(
+            self.builder.icmp_signed(">=", lane, low), self.builder.icmp_signed("<", lane, high)
+        )
+        arguments = (POINTER, _HALF, some.type, self.vector)
+        function = self._function(f"llvm.masked.load.{self._name}.p0", self.vector, arguments)
+        align = ir.Constant(_HALF, self.size)
+        return self.builder.call(function, (self._place(row, j), align, some, others))
+
+    def stream(self, value: Any, row: Any, j: Any) -> None:
+        """Store a line of the cache past the caches; one begins there."""
+        size = self.size * self.lanes
+        stored = self.builder.store(value, self._place(row, j), align=size)
+        yes = self.builder.module.add_metadata([ir.Constant(_HALF, 1)])
+        stored.set_metadata("nontemporal", yes)
+
     def prefetch(self, row: Any, j: Any) -> None:
         """Fetch that place into the cache's second level, to be read; there need be no memory."""
         function = self._function("llvm.prefetch.p0", ir.VoidType(), (POINTER, _HALF, _HALF, _HALF))
         to_read, second_level, data = (ir.Constant(_HALF, value) for value in (0, 2, 1))
         self.builder.call(function, (self._place(row, j), to_read, second_level, data))
+
+    def put(self, value: Any, table: Any, column: int) -> None:
+        """An integer into a column of a table."""
+        place = self.builder.add(table, constant(8 * column))
+        self.builder.store(value, self.builder.inttoptr(place, POINTER), align=8)
 
     def _place(self, row: Any, j: Any) -> Any:
         offset = self.builder.mul(j, constant(self.size))
@@ -51,9 +78,10 @@ class Lanes:
 
     def spread(self, value: Any) -> Any:
         """A number in every lane."""
-        if self.lanes == 1:
-            return value
-        undefined = ir.Constant(self.vector, ir.Undefined)
+        return value if self.lanes == 1 else self._spread(value, self.vector)
+
+    def _spread(self, value: Any, kind: Any) -> Any:
+        undefined = ir.Constant(kind, ir.Undefined)
         first = self.builder.insert_element(undefined, value, constant(0))
         lane = ir.Constant(ir.VectorType(_HALF, self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, first, lane)

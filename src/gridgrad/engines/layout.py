@@ -2,11 +2,14 @@
 
 # Numbers before the tables themselves.
 HEADER = 10
-# Bytes of a row that are worked on at a time: few enough for what is made of them, and what it is made from,
+# Bytes of a row that are worked on at a time where what is made of them is used again: few enough for that
 # to stay in the first-level cache; enough that what is done once a chunk costs little.
 CHUNK_BYTES = 12 << 10
-# Bytes of a line of the cache.
+# The same where it is not: as many as samples at the edges inside them, which are kept meanwhile, allow.
+STRETCH_BYTES = 32 << 10
+# Bytes of a line of the cache, and of what loops make at a time at most.
 CACHE_LINE = 64
+BLOCK_BYTES = 4 * CACHE_LINE
 MOST_DIMS = 64  # as in NumPy
 # Columns of the table of terms. Terms of one output are made together, in groups of MEMBERS, which the first
 # of them tells; SINGLE ones, whose weights vary inside rows, are groups of their own. TILE is 0, or so many
@@ -14,12 +17,13 @@ MOST_DIMS = 64  # as in NumPy
 # member has it. CAREFUL says that some weights are 0. LINE is the address of coordinates, of LINE_BYTES
 # each, from which weights are made, or 0. NOTHING is where a row of zeros stands, in bytes from the weights,
 # for groups whose sums begin with another's. FETCH is how many bytes beyond the sample itself the cache is to
-# fetch, while a group is made, what comes after the furthest that it reads.
+# fetch, while a group is made, what comes after the furthest that it reads. STREAMABLE says that a group may
+# be written past the caches. STRETCH is the samples of a row that are made at a time.
 (
     OUTPUT, INPUT, ROW_DIM, N, RUN, LOWER, UPPER, RULES, VARYING, TILE, CAREFUL, WIDE, SINGLE, MEMBERS,
-    LINE, LINE_BYTES, NOTHING, FETCH,
-) = range(18)  # fmt: skip
-TERM_COLUMNS = 18
+    LINE, LINE_BYTES, NOTHING, FETCH, STREAMABLE, STRETCH,
+) = range(20)  # fmt: skip
+TERM_COLUMNS = 20
 # Columns of the table of rules (a rule is a stencil's row), which serves COUNT steps from FIRST on and
 # divides by the float with the bits of DIVISOR.
 FIRST, COUNT, DIVISOR = range(3)
@@ -31,3 +35,12 @@ PLUS, MINUS, OTHER, FIXED = range(4)
 STEP_COLUMNS = 4
 # Steps that a group of terms may take at one sample.
 MOST_STEPS = 64
+# How a row is written: past the caches, if STREAMS is not 0. Meanwhile patches are put in the place of what
+# is made of samples at edges: so many, WIDTH, that are neighbours, in each PERIOD, from sample ZONE on. They
+# lie one after another at address PATCHES. What is carried over, from a line of the cache that is not whole
+# yet, belongs to addresses CARRIED_FROM to CARRIED_TO, if that is not 0; the line itself stands
+# LINE_CARRIED bytes after the table, with room for vectors that begin before it or end after it.
+STREAMS, PATCHES, ZONE, WIDTH, PERIOD, CARRIED_FROM, CARRIED_TO = range(7)
+LINE_CARRIED = 2 * CACHE_LINE
+MANNER_BYTES = 4 * CACHE_LINE
+FAR = 1 << 62  # a zone that no row reaches

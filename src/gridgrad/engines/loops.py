@@ -10,7 +10,12 @@ nothing.
 
 import numpy as np
 
-from gridgrad.engines.layout import CACHE_LINE
+from gridgrad.engines.layout import (
+    CACHE_LINE,
+    CARRIED_FROM,
+    CARRIED_TO,
+    LINE_CARRIED,
+)
 from gridgrad.engines.words import (
     copy,
     fma,
@@ -92,12 +97,15 @@ def _put_single(out, j, value, divisor, s):
 
 
 @loop
-def singles(row, ahead, behind, weights, count, first, last, origin, run, period, divisor, s):
+def singles(
+    target, pitch, ahead, behind, weights, count, first, last, origin, run, period, divisor, s
+):
     """The same for single samples: `run` neighbours in each period from `origin` on, from `first` to `last`.
 
-    `row` and the tables' addresses are those of sample `first`.
+    The tables' addresses are those of sample `first`. What is made of sample `origin` goes to `target`, and
+    that of each period `pitch` numbers after that of the one before.
     """
-    out, finite = pointer(row, s), True
+    out, finite, k = pointer(target, s), True, 0
     plus, minus, w = integers(ahead), integers(behind), pointer(weights, s)
     # What is added to -0 is itself, whatever its sign.
     begin, start = origin, type(s)(-0.0 if count else 0.0)
@@ -112,19 +120,21 @@ def singles(row, ahead, behind, weights, count, first, last, origin, run, period
             v1 = fma(weight, _change(a, b, j1, s), v1)
             v2 = fma(weight, _change(a, b, j2, s), v2)
             v3 = fma(weight, _change(a, b, j3, s), v3)
-        finite &= _put_single(out, j0, v0, divisor, s)
-        finite &= _put_single(out, j1, v1, divisor, s)
-        finite &= _put_single(out, j2, v2, divisor, s)
-        finite &= _put_single(out, j3, v3, divisor, s)
+        finite &= _put_single(out, k, v0, divisor, s)
+        finite &= _put_single(out, k + pitch, v1, divisor, s)
+        finite &= _put_single(out, k + 2 * pitch, v2, divisor, s)
+        finite &= _put_single(out, k + 3 * pitch, v3, divisor, s)
         begin += 4 * period
+        k += 4 * pitch
     while begin < last:
-        for j in range(most(begin, first) - first, least(begin + run, last) - first):
+        for j in range(most(begin, first), least(begin + run, last)):
             value = start
             for i in range(count):
-                change = _change(pointer(get(plus, i), s), pointer(get(minus, i), s), j, s)
+                change = _change(pointer(get(plus, i), s), pointer(get(minus, i), s), j - first, s)
                 value = fma(get(w, i), change, value)
-            finite &= _put_single(out, j, value, divisor, s)
+            finite &= _put_single(out, k + j - begin, value, divisor, s)
         begin += period
+        k += pitch
     return finite
 
 
@@ -138,14 +148,36 @@ def nothing(row, n, s):
 
 
 @loop
-def pass_on(row, other, size):
-    """So many bytes, copied past the caches; lines of the cache begin at the same places of both."""
-    first = least(-row & (CACHE_LINE - 1), size)
-    last = first + (size - first) // CACHE_LINE * CACHE_LINE
-    copy(row, other, first)
-    for j in range(first, last, CACHE_LINE):
-        stream(row + j, other + j)
-    copy(row + last, other + last, size - last)
+def finish(kept, here, at, left, row, n, manner, size):
+    """Write a vector of samples from `here` on of a row, which stands at address `kept`, past the caches.
+
+    What counts is a part of a line: so many samples, `left` before the row's first line, which complete what
+    was carried over; or if there are none those from `at` to n, after its last line, which are carried over.
+    """
+    how, line = integers(manner), manner + LINE_CARRIED
+    if left:
+        before = left * size
+        if get(how, CARRIED_TO) == row:
+            copy(line + CACHE_LINE - before, kept, before)
+            stream(row + before - CACHE_LINE, line)
+            put(how, CARRIED_TO, 0)
+        else:
+            copy(row, kept, before)
+    else:
+        copy(line, kept + (at - here) * size, (n - at) * size)
+        put(how, CARRIED_FROM, row + at * size)
+        put(how, CARRIED_TO, row + n * size)
+
+
+@loop
+def bring(manner):
+    """What is carried over, to where it belongs."""
+    how = integers(manner)
+    end = get(how, CARRIED_TO)
+    if end:
+        begin = get(how, CARRIED_FROM)
+        copy(begin, manner + LINE_CARRIED, end - begin)
+        put(how, CARRIED_TO, 0)
 
 
 @loop

@@ -1,13 +1,14 @@
 """A plan laid out for the CPU kernel: its tables and its weights."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from gridgrad.boundary import Fixed, place
 from gridgrad.engines.layout import (
+    BLOCK_BYTES,
     CAREFUL,
     FETCH,
     FIXED,
@@ -24,6 +25,9 @@ from gridgrad.engines.layout import (
     RULES,
     RUN,
     SINGLE,
+    STREAMABLE,
+    STRETCH,
+    STRETCH_BYTES,
     TERM_COLUMNS,
     TILE,
     UPPER,
@@ -42,13 +46,16 @@ _NOTHING = Fixed(0.0)
 _SHORT_RUN = 32
 # Weights for so many samples at least are laid side by side, since a loop's first steps are its dearest.
 _TILE = 1024
+# One sample of so many may stand at an edge inside a row where these are kept until the others are written.
+_PATCHED = 8
 
 
 class _Tables:
     """The kernel's tables, while they grow; see `layout` for their columns."""
 
-    def __init__(self, dtype: Any, chunk: int) -> None:
+    def __init__(self, dtype: Any, chunk: int, length: int) -> None:
         self.dtype, self._chunk = dtype, chunk
+        self._stretch = min(max(STRETCH_BYTES // dtype.itemsize, chunk), length)
         self.terms: list[list[int]] = []
         self.rules: list[tuple[int, int, int]] = []
         self.steps: list[tuple[int, int, int, int]] = []
@@ -115,14 +122,14 @@ class _Tables:
             self._fixed.setdefault(0.0, [])
         numbers = []
         for k, (number, places) in enumerate(self._fixed.items()):
-            numbers.append(np.full(self._chunk, number, self.dtype))
+            numbers.append(np.full(self._stretch, number, self.dtype))
             for i, column in places:
                 step = list(self.steps[i])
-                step[column] = (first + k * self._chunk) * self.dtype.itemsize
+                step[column] = (first + k * self._stretch) * self.dtype.itemsize
                 step[FIXED] |= 1 << column
                 self.steps[i] = (step[0], step[1], step[2], step[3])
         if 0.0 in self._fixed:
-            at = (first + list(self._fixed).index(0.0) * self._chunk) * self.dtype.itemsize
+            at = (first + list(self._fixed).index(0.0) * self._stretch) * self.dtype.itemsize
             for term in self.terms:
                 term[NOTHING] = at
         return np.concatenate([np.array(self.weights, self.dtype), *self.varying, *numbers])
@@ -141,6 +148,28 @@ class _Tables:
             else:
                 head, room = term, MOST_STEPS - 1
             room -= steps
+        heads: dict[int, list[list[int]]] = {}
+        for term in self._heads():
+            heads.setdefault(term[OUTPUT], []).append(term)
+        for found in heads.values():
+            for term in found:
+                is_alone = len(found) == 1 and not term[LINE]
+                term[STRETCH] = self._stretch if is_alone else self._chunk
+                term[STREAMABLE] = self._is_streamable(term)
+
+    def _heads(self) -> Iterator[list[int]]:
+        """The first term of each group."""
+        k = 0
+        while k < len(self.terms):
+            yield self.terms[k]
+            k += self.terms[k][MEMBERS]
+
+    def _is_streamable(self, term: list[int]) -> bool:
+        """Whether a group may be written past the caches: what comes after it is kept meanwhile."""
+        width, period = (term[LOWER] + term[UPPER]) * term[RUN], term[N] * term[RUN]
+        few = _PATCHED * width <= period and width <= self._stretch // (2 * _PATCHED)
+        apart = (period - width) * self.dtype.itemsize >= BLOCK_BYTES
+        return not term[WIDE] and ((few and apart) or not (term[TILE] or term[SINGLE]))
 
     def _add_rule(self, row: Row, stride: int, stencil: Stencil, i: int = 0, n: int = 0) -> None:
         """The rule of a row: the interior's, or that of sample i of n."""
@@ -241,7 +270,7 @@ def compose(
 
     What differs from call to call is not in them: see `kernels.run_boxes`.
     """
-    found = _Tables(dtype, route.chunk(dtype))
+    found = _Tables(dtype, route.chunk(dtype), route.length)
     terms = sorted(plan.terms, key=lambda term: term.output)
     shared = {
         term.output for k, term in enumerate(terms) if k and terms[k - 1].output == term.output

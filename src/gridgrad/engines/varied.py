@@ -7,8 +7,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gridgrad.engines.lanes import BIT, INTEGER, Lanes, constant
-from gridgrad.engines.layout import CACHE_LINE, PLUS, STEP_COLUMNS
+from gridgrad.engines.lanes import INTEGER, Lanes, constant
+from gridgrad.engines.layout import PLUS, STEP_COLUMNS
+from gridgrad.engines.passes import Pass
 
 # Vectors that are worked on together, each with a sum and a reference of its own.
 _TOGETHER = 4
@@ -16,14 +17,14 @@ _TOGETHER = 4
 
 @intrinsic
 def varied(
-    typingctx: Any, row: Any, n: Any, here: Any, centre: Any, steps: Any, count: Any, weights: Any,
-    stride: Any, own: Any, old: Any, s: Any,
+    typingctx: Any, row: Any, n: Any, manner: Any, here: Any, centre: Any, steps: Any, count: Any,
+    weights: Any, stride: Any, own: Any, old: Any, s: Any,
 ) -> Any:  # fmt: skip
     """row[j] = old[j] + the sum of w[i][j] (f[j + step i] - f[j]) over `count` steps; whether all are finite.
 
     Rows are addresses: `here` that of f, from which samples of steps are reckoned; `centre` that of what is
     subtracted; `weights` that of w[0], after which each step's follows `stride` bytes later. `old` may be 0,
-    for nothing.
+    for nothing. `manner` is the address of the table of how the row is written.
 
     Where a weight is 0 the sample must not count, whatever it is: if some are, `own` is the address of the
     weights of the sample itself, for which the first step's stands in; else it is 0. Steps are added one
@@ -33,97 +34,83 @@ def varied(
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        number = context.get_value_type(s)
-        finite = cgutils.alloca_once_value(builder, ir.Constant(BIT, 1))
-        at = cgutils.alloca_once_value(builder, constant(0))
-        lanes = CACHE_LINE // Lanes(builder, number, 1).size
-        own = args[-3]
-        with builder.if_else(builder.icmp_signed("==", own, constant(0))) as (plain, careful):
-            with plain:
-                _blocks(builder, args, Lanes(builder, number, lanes), _TOGETHER, at, finite, False)
-                _blocks(builder, args, Lanes(builder, number, 1), 1, at, finite, False)
-            with careful:
-                _blocks(builder, args, Lanes(builder, number, lanes), 1, at, finite, True)
-                _blocks(builder, args, Lanes(builder, number, 1), 1, at, finite, True)
-        return builder.load(finite)
+        row, n, manner, *rest = args
+        over = Pass(typingctx, context, builder, s, row, n, manner)
+        *rest, own, old, scale = rest
+        is_plain = builder.icmp_signed("==", own, constant(0))
+        with builder.if_then(is_plain):
+            _run(over, over.lanes(), _TOGETHER, (*rest, own, old, scale))
+        # Any weights that are not 0 will do for those of the sample itself.
+        own = builder.select(is_plain, rest[-2], own)
+        for lanes in (0, 1):
+            _run(over, over.lanes(lanes), 1, (*rest, own, old, scale), careful=True)
+        return over.finite
 
-    return types.boolean(*(types.int64,) * 10, s), codegen
+    return types.boolean(*(types.int64,) * 11, s), codegen
 
 
-def _blocks(
-    builder: Any, args: Any, lanes: Lanes, vectors: int, at: Any, finite: Any, careful: bool
-) -> None:
-    """As many blocks of so many vectors as there are samples left for, from `at` on."""
-    row, n, here, centre, steps, count, weights, stride, own, old, scale = args
-    head, body, done = (builder.append_basic_block() for _ in range(3))
-    block = constant(lanes.lanes * vectors)
-    builder.branch(head)
-    builder.position_at_end(head)
-    first = builder.load(at)
-    after = builder.add(first, block)
-    builder.cbranch(builder.icmp_signed("<=", after, n), body, done)
-    builder.position_at_end(body)
-    places = [builder.add(first, constant(k * lanes.lanes)) for k in range(vectors)]
-    factor, zero = lanes.spread(scale), lanes.number_of(0.0)
+def _run(over: Pass, lanes: Lanes, vectors: int, args: Any, *, careful: bool = False) -> None:
+    """As many blocks of so many vectors as there are samples left for."""
+    here, centre, steps, count, weights, stride, own, old, scale = args
+    builder = lanes.builder
 
-    def plus(i: Any) -> Any:
-        """The address of the row of step i."""
-        column = builder.add(builder.mul(i, constant(STEP_COLUMNS)), constant(PLUS))
-        return builder.add(here, lanes.entry(steps, column, INTEGER))
+    def make(first: Any) -> list[Any]:
+        places = [builder.add(first, constant(k * lanes.lanes)) for k in range(vectors)]
+        factor, zero = lanes.spread(scale), lanes.number_of(0.0)
 
-    def samples(address: Any) -> list[Any]:
-        return [builder.fmul(lanes.load(address, j), factor) for j in places]
+        def plus(i: Any) -> Any:
+            """The address of the row of step i."""
+            column = builder.add(builder.mul(i, constant(STEP_COLUMNS)), constant(PLUS))
+            return builder.add(here, lanes.entry(steps, column, INTEGER))
 
-    references = samples(centre)
-    if careful:
-        unread = [builder.fcmp_ordered("==", lanes.load(own, j), zero) for j in places]
-        others = samples(plus(constant(0)))
-        references = [
-            builder.select(no, there, f)
-            for no, there, f in zip(unread, others, references, strict=True)
-        ]
-    begun = builder.icmp_signed("!=", old, constant(0))
-    sums = [cgutils.alloca_once(builder, lanes.vector) for _ in places]
-    some = [cgutils.alloca_once(builder, unread[0].type) for _ in places] if careful else []
-    with builder.if_else(begun) as (more, fresh):
-        with more:
-            for total, j in zip(sums, places, strict=True):
-                builder.store(lanes.load(old, j), total)
-        with fresh:
-            # What is added to this is itself, whatever its sign.
-            for total in sums:
-                builder.store(lanes.number_of(-0.0), total)
-    for any_yet in some:
-        builder.store(_everywhere(builder, begun, unread[0].type), any_yet)
-    with cgutils.for_range(builder, count) as loop:
-        theirs, mine = (
-            samples(plus(loop.index)),
-            builder.add(weights, builder.mul(loop.index, stride)),
-        )
-        for k, j in enumerate(places):
-            weight, total = lanes.load(mine, j), builder.load(sums[k])
-            change = builder.fsub(theirs[k], references[k])
-            found = lanes.multiply_add(weight, change, total)
-            if careful:
-                absent = builder.fcmp_ordered("==", weight, zero)
-                is_first = builder.icmp_signed("==", loop.index, constant(0))
-                stands_in = builder.and_(_everywhere(builder, is_first, absent.type), unread[k])
-                absent = builder.or_(absent, stands_in)
-                found = builder.select(absent, total, found)
-                builder.store(builder.or_(builder.load(some[k]), builder.not_(absent)), some[k])
-            builder.store(found, sums[k])
-    made = [builder.load(total) for total in sums]
-    if careful:
-        made = [
-            builder.select(builder.load(any_yet), value, zero)
-            for any_yet, value in zip(some, made, strict=True)
-        ]
-    for value, j in zip(made, places, strict=True):
-        lanes.store(value, row, j)
-    builder.store(builder.and_(builder.load(finite), lanes.are_finite(made)), finite)
-    builder.store(after, at)
-    builder.branch(head)
-    builder.position_at_end(done)
+        def samples(address: Any) -> list[Any]:
+            return [builder.fmul(lanes.load(address, j), factor) for j in places]
+
+        references = samples(centre)
+        if careful:
+            unread = [builder.fcmp_ordered("==", lanes.load(own, j), zero) for j in places]
+            others = samples(plus(constant(0)))
+            references = [
+                builder.select(no, there, f)
+                for no, there, f in zip(unread, others, references, strict=True)
+            ]
+        begun = builder.icmp_signed("!=", old, constant(0))
+        sums = [cgutils.alloca_once(builder, lanes.vector) for _ in places]
+        some = [cgutils.alloca_once(builder, unread[0].type) for _ in places] if careful else []
+        with builder.if_else(begun) as (more, fresh):
+            with more:
+                for total, j in zip(sums, places, strict=True):
+                    builder.store(lanes.load(old, j), total)
+            with fresh:
+                # What is added to this is itself, whatever its sign.
+                for total in sums:
+                    builder.store(lanes.number_of(-0.0), total)
+        for any_yet in some:
+            builder.store(_everywhere(builder, begun, unread[0].type), any_yet)
+        with cgutils.for_range(builder, count) as loop:
+            theirs = samples(plus(loop.index))
+            mine = builder.add(weights, builder.mul(loop.index, stride))
+            for k, j in enumerate(places):
+                weight, total = lanes.load(mine, j), builder.load(sums[k])
+                change = builder.fsub(theirs[k], references[k])
+                found = lanes.multiply_add(weight, change, total)
+                if careful:
+                    absent = builder.fcmp_ordered("==", weight, zero)
+                    is_first = builder.icmp_signed("==", loop.index, constant(0))
+                    stands_in = builder.and_(_everywhere(builder, is_first, absent.type), unread[k])
+                    absent = builder.or_(absent, stands_in)
+                    found = builder.select(absent, total, found)
+                    builder.store(builder.or_(builder.load(some[k]), builder.not_(absent)), some[k])
+                builder.store(found, sums[k])
+        made = [builder.load(total) for total in sums]
+        if careful:
+            made = [
+                builder.select(builder.load(any_yet), value, zero)
+                for any_yet, value in zip(some, made, strict=True)
+            ]
+        return made
+
+    over.run(lanes, vectors, make)
 
 
 def _everywhere(builder: Any, bit: Any, kind: Any) -> Any:

@@ -12,7 +12,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gridgrad.engines.layout import CACHE_LINE, CHUNK_BYTES, MOST_DIMS, MOST_STEPS
+from gridgrad.engines.layout import CACHE_LINE, CHUNK_BYTES, MANNER_BYTES, MOST_DIMS, MOST_STEPS
 
 # Only the kernel calls these; without wrappers for Python they compile in half the time.
 _OPTIONS: dict[str, Any] = {
@@ -166,5 +166,5 @@ def _room(size: int) -> Any:
     return room
 
 
-room_for_chunks, room_for_index = _room(6 * CHUNK_BYTES + CACHE_LINE), _room(8 * MOST_DIMS)
-room_for_lists = _room(32 * MOST_STEPS + 8)
+room_for_chunks, room_for_index = _room(7 * CHUNK_BYTES), _room(8 * MOST_DIMS)
+room_for_lists, room_for_manner = _room(32 * MOST_STEPS + 8), _room(MANNER_BYTES)

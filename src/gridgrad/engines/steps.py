@@ -1,0 +1,164 @@
+"""Steps of a group of terms: what is summed up at one sample, gathered, and the sums.
+
+A step is a weighted difference of two samples. Tables and rows are passed by address; see `kernels`.
+"""
+
+from gridgrad.engines.layout import (
+    CAREFUL,
+    COUNT,
+    DIVISOR,
+    FETCH,
+    FIRST,
+    FIXED,
+    INPUT,
+    LOWER,
+    MINUS,
+    MOST_STEPS,
+    NOTHING,
+    OTHER,
+    PATCHES,
+    PLUS,
+    ROW_DIM,
+    RULE_COLUMNS,
+    RULES,
+    RUN,
+    STEP_COLUMNS,
+    TERM_COLUMNS,
+    UPPER,
+    VARYING,
+    ZONE,
+    N,
+)
+from gridgrad.engines.loops import bring, divide, nothing, singles
+from gridgrad.engines.weighted import weighted
+from gridgrad.engines.words import get, integers, least, loop, part, pointer, put, read
+
+
+@loop
+def rule_of(term, i):
+    """The number of the rule that serves sample i of the term's dim."""
+    lower, after = read(term, LOWER), i - (read(term, N) - read(term, UPPER))
+    return read(term, RULES) + least(i, lower) + (1 + after if after >= 0 else 0)
+
+
+@loop
+def divisor_of(rules, number):
+    return read(pointer(rules + 8 * (RULE_COLUMNS * number + DIVISOR), 1.0), 0)
+
+
+@loop
+def begin_of(start, origins, strides, dims, index, k):
+    """The address at which array k's current row begins."""
+    start += read(origins, k)
+    for d in range(dims):
+        start += get(index, d) * read(integers(strides), k * dims + d)
+    return start
+
+
+@loop
+def gather(
+    lists, old, x, origins, strides, dims, index, at, place, head, terms, members, rules, steps, weights,
+    size, s,
+):  # fmt: skip
+    """The steps of a group of terms, at the sample with that `place` in a row; how many there are.
+
+    Addresses are of the sample `at` bytes into the row. `head` is the number of the first member's rule. What
+    other groups made of that sample is at `old`, if it is not 0; it makes a step of its own, less nothing.
+    """
+    ahead, behind = integers(lists), integers(lists + 8 * MOST_STEPS)
+    own, count = pointer(lists + 16 * MOST_STEPS, s), 0
+    fetched, far = integers(lists + 24 * MOST_STEPS), 0
+    if old:
+        put(ahead, 0, old)
+        put(behind, 0, weights + read(integers(terms), NOTHING))
+        put(own, 0, type(s)(1) / s)  # it has its scale already
+        count = 1
+    for k in range(members):
+        term = integers(terms + 8 * TERM_COLUMNS * k)
+        dim, lower, samples = read(term, ROW_DIM), read(term, LOWER), read(term, N)
+        here = begin_of(x, origins, strides, dims, index, read(term, INPUT)) + at
+        if read(term, FETCH):
+            far += 1
+            put(fetched, far, here + read(term, FETCH))
+        i = get(index, dim) if dim >= 0 else place // read(term, RUN) % samples
+        number = rule_of(term, i) if k else head
+        rule, varying = integers(rules + 8 * RULE_COLUMNS * number), read(term, VARYING)
+        first, stop, minus = read(rule, FIRST), read(rule, COUNT), MINUS
+        a, stride, mine = 0, 1, weights + first * size
+        if varying >= 0 and number == read(term, RULES) + lower:
+            stride, mine = samples, weights + (varying + i) * size
+            if read(term, CAREFUL) and read(pointer(mine, s), stop * stride) == 0:
+                a, minus = 1, OTHER  # the first neighbour stands in for the sample itself
+        while a < stop:
+            weight = read(pointer(mine, s), a * stride)
+            if weight != 0:
+                step = integers(steps + 8 * STEP_COLUMNS * (first + a))
+                fixed = read(step, FIXED)
+                put(ahead, count, read(step, PLUS) + (weights if fixed & 1 else here))
+                put(behind, count, read(step, minus) + (weights if fixed & 2 else here))
+                put(own, count, weight)
+                count += 1
+            a += 1
+    put(fetched, 0, far)
+    return count
+
+
+@part
+def sum_up(row, n, manner, lists, count, divisor, wide, s):
+    """The gathered steps' sum, / divisor."""
+    if count == 0:
+        bring(manner)
+        return nothing(row, n, s)
+    behind, shares = integers(lists + 8 * MOST_STEPS), True
+    for k in range(1, count):
+        shares &= get(behind, k) == get(behind, 0)
+    done = weighted(
+        row, n, manner, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS,
+        lists + 24 * MOST_STEPS, count, type(s)(divisor), divisor != 1 and wide == 0, shares, s,
+    )  # fmt: skip
+    finite = done >= 0
+    if done == 0:
+        bring(manner)
+        zero = n - n  # a literal is of a type of its own, for which all would be compiled once more
+        finite = singles(
+            row, n, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, zero, n, zero, n, n,
+            1.0 if wide else divisor, s,
+        )  # fmt: skip
+    return divide(row, n, divisor, s) if wide else finite
+
+
+@loop
+def edges(
+    row, old, first, start, stop, manner, lists, x, origins, strides, dims, index, terms, members, rules,
+    steps, weights, size, s,
+):  # fmt: skip
+    """The edges inside a row of a tiled term, the first of its group, from sample `start` to `stop`.
+
+    They are written to the row, which begins with sample `first`, or kept as patches if `manner` is not 0.
+    `old` is the address of what sums begin with, for sample `first`, or 0.
+    """
+    term, finite = integers(terms), True
+    lower, upper = read(term, LOWER), read(term, UPPER)
+    samples, run = read(term, N), read(term, RUN)
+    period = samples * run
+    for k in range(lower + upper):
+        origin = (k if k < lower else samples - upper - lower + k) * run
+        origin += (start - origin - run + period) // period * period
+        if origin >= stop:
+            continue
+        number = read(term, RULES) + k + (k >= lower)
+        count = gather(
+            lists, old + (start - first) * size if old else 0, x, origins, strides, dims, index,
+            start * size, start, number, terms, members, rules, steps, weights, size, s,
+        )  # fmt: skip
+        target, pitch = row + (origin - first) * size, period
+        if manner:
+            past, pitch = origin - get(integers(manner), ZONE), (lower + upper) * run
+            target = (
+                get(integers(manner), PATCHES) + (past // period * pitch + past % period) * size
+            )
+        finite &= singles(
+            target, pitch, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, start, stop,
+            origin, run, period, divisor_of(rules, number), s,
+        )  # fmt: skip
+    return finite
