@@ -34,7 +34,8 @@ def _find(x: Any, name: str) -> Standard:
         import torch  # it is loaded: its class is in hand
 
         if isinstance(x, torch.Tensor):
-            from gridgrad.arrays.torch import Torch, Traced, is_distributed
+            from gridgrad.arrays.torch import Torch, is_distributed
+            from gridgrad.arrays.traced import Traced
 
             if not is_compiling() and is_distributed(x):
                 from gridgrad.arrays.dtensor import Distributed

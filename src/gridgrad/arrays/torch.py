@@ -3,19 +3,17 @@
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import reduce, wraps
-from operator import add
+from functools import wraps
 from typing import Any
 
 import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from gridgrad.arrays.autograd import Differentiated, Followed, Work, follow
+from gridgrad.arrays.autograd import Followed, Work, follow
 from gridgrad.arrays.numpy import share_memory
-from gridgrad.arrays.operator import Order, as_text, has_symbols, is_constant, is_symbolic, register
 from gridgrad.arrays.shortcut import OnGpu, layout, shortcut
-from gridgrad.arrays.standard import Quick, Standard, name_of
+from gridgrad.arrays.standard import Quick, Standard
 from gridgrad.engines import cpu
 from gridgrad.engines.memory import BFLOAT16, empty_like
 from gridgrad.engines.program import is_runnable
@@ -73,7 +71,7 @@ class Torch(Standard):
         """The values of x on any device as a NumPy array, or None where a transform keeps them to itself."""
         if _is_hidden(x):
             return None
-        if _is_transforming():
+        if is_transforming():
             return _inside_transform(x)
         x = x.detach().cpu().resolve_conj().resolve_neg()
         return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
@@ -226,70 +224,6 @@ class Torch(Standard):
         return tuple(out)
 
 
-class Traced(Torch):
-    """PyTorch while its compiler reads this code."""
-
-    def overlap(self, a: Any, b: Any) -> bool:
-        return a is b  # nothing has an address yet
-
-    def join(self, pieces: Sequence[tuple[Any, Any, Any]], dim: int) -> Any:
-        # A sum of padded pieces is one expression for each sample, which the compiler fuses with what comes
-        # before and after; a concatenation is memory of its own.
-        n = pieces[-1][1]
-        padded = []
-        for first, last, piece in pieces:
-            around = [0] * (2 * (piece.ndim - dim))
-            around[-2:] = first, n - last
-            padded.append(torch.constant_pad_nd(piece, around))
-        return reduce(add, padded)
-
-    def is_symbolic(self, number: Any) -> bool:
-        return super().is_symbolic(number) or is_symbolic(number)
-
-    def layout(self, x: Any) -> Any:
-        return None
-
-    def run(
-        self,
-        plan: Plan,
-        inputs: Sequence[Any],
-        results: Sequence[Any],
-        computes: Sequence[Any],
-        out: Sequence[Any] | None = None,
-    ) -> tuple[Any, ...]:
-        if out is not None:
-            made = self.run(plan, inputs, results, computes)
-            return tuple(array.copy_(value) for array, value in zip(out, made, strict=True))
-        # A symbol is no part of an order, nor of a function with a backward pass of its own.
-        if has_symbols(plan):
-            return Standard.run(self, plan, inputs, results, computes)
-        if self._on_engine(plan, inputs, computes):
-            order = Order(
-                plan,
-                tuple(map(name_of, results)),
-                tuple(map(name_of, computes)),
-                tuple(range(plan.inputs)),
-                tuple(range(plan.outputs)),
-            )
-            return tuple(_operator(inputs, as_text(order)))
-        if torch.is_grad_enabled() and any(x.requires_grad for x in inputs) and is_runnable(plan):
-            return follow(Differentiated, Work(self.run, plan, results, computes), inputs)
-        return Standard.run(self, plan, inputs, results, computes)
-
-    def _on_engine(self, plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
-        """Whether the program is to call the CPU engine: that is faster than what the compiler makes."""
-        return (
-            torch.compiler.is_dynamo_compiling()
-            and not torch.compiler.is_exporting()
-            # Under transforms and with subclasses PyTorch wants operations that it knows.
-            and not _is_transforming()
-            and all(type(x) in (torch.Tensor, torch.nn.Parameter) for x in inputs)
-            and all(x.device.type == "cpu" for x in inputs)
-            and all(x.dtype.is_complex == c.is_complex for x in inputs for c in computes)
-            and is_constant(plan)
-        )
-
-
 @_unread
 def _on_gpu(
     plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
@@ -314,7 +248,6 @@ def _on_gpu(
     return tuple(outputs)
 
 
-_operator = register(Torch().run)
 # The kind of device that the GPU engine runs on; ROCm's go by this name too. Tests put another in its place.
 _GPU = "cuda"
 _NUMPY = {
@@ -345,7 +278,7 @@ def _is_known(plan: Plan) -> bool:
     return triton.is_runnable(plan)
 
 
-def _is_transforming() -> bool:
+def is_transforming() -> bool:
     """Whether a transform of `torch.func` is at work, also where the compiler reads one."""
     return torch._C._functorch.peek_interpreter_stack() is not None
 
@@ -358,7 +291,7 @@ def _is_functionalizing() -> bool:
 
 
 # The compiler asks once, while it reads. PyTorch's own way to say so imports all of the compiler.
-_is_transforming._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions may have any
+is_transforming._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions may have any
 
 
 def is_distributed(x: Any) -> bool:
