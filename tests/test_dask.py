@@ -8,6 +8,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+import torch
 from dask.array.tests import test_routines as dasks_own
 from dask.base import collections_to_expr
 from hypothesis import given, settings
@@ -297,8 +298,9 @@ def test_components_may_be_cut_differently_or_lie_in_memory():
     same_bits(gridgrad.divergence((lazy[0], v), spacing=(0.1, 2)).compute(), wanted)
     stacked = da.from_array(np.stack([u, v]), chunks=(1, 4, 4))
     same_bits(gridgrad.divergence(stacked, spacing=(0.1, 2)).compute(), wanted)
+    same_bits(gridgrad.divergence((u, lazy[1]), spacing=(0.1, 2)).compute(), wanted)
     with pytest.raises(GridTypeError, match="same library as components"):
-        gridgrad.divergence((u, lazy[1]))
+        gridgrad.divergence((torch.from_numpy(u), lazy[1]))
 
 
 def test_inputs_are_not_changed():

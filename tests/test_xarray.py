@@ -261,6 +261,21 @@ def test_a_gradient_of_a_dataset_is_of_the_dims_that_each_variable_has():
     xr.testing.assert_identical(found.du_dlongitude, expected.du_dlongitude)
 
 
+@pytest.mark.parametrize("operator", ["laplacian", "hessian"])
+def test_second_derivatives_of_a_dataset_are_those_of_its_variables(operator):
+    ds = winds()
+    ds["height"] = ds.u.isel(latitude=0, time=0, drop=True)
+    dims, accuracy = ["latitude", "longitude"], 4
+    boundary = {"longitude": "periodic"}
+    found = getattr(ds.gridgrad, operator)(dims, accuracy=accuracy, boundary=boundary)
+    assert "crs" in found
+    assert "u" not in found
+    for name, mine in (("u", dims), ("height", dims[1:])):
+        wanted = getattr(ds[name].gridgrad, operator)(mine, accuracy=accuracy, boundary=boundary)
+        for each in [wanted] if operator == "laplacian" else wanted.data_vars.values():
+            xr.testing.assert_identical(found[each.name].variable, each.variable)
+
+
 def test_divergence_and_curl_are_made_of_derivatives():
     ds = winds()
     named, how = {"u": "longitude", "v": "latitude"}, {"accuracy": 4}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gridgrad.arrays.dispatch import library_of
+from gridgrad.arrays.dispatch import library_of, library_of_all
 from gridgrad.arrays.standard import Quick, Small, Standard
 from gridgrad.axis import (
     Axis,
@@ -43,7 +43,7 @@ class Call:
         """`edges` is the order at the edges where none is given; the accuracy, if that is None."""
         x = inputs[0]
         self.inputs, self.spacing = tuple(inputs), spacing
-        self.library = library_of(x, names[0])
+        self.library = library_of_all(inputs, names)
         for other, name in zip(inputs[1:], names[1:], strict=True):
             if library_of(other, name) is not self.library and not self.library.owns(other):
                 raise GridTypeError(
@@ -142,7 +142,7 @@ def answer(
         found = _small(make, inputs[0], (*options, *more) if more else options)
         if found is not None:
             return found
-    library = library_of(inputs[0], names[0])
+    library = library_of_all(inputs, names)
     key = _key(make, library, inputs, options, out, more)
     known: _Known | None = None if key is None else _known.get(key)
     if known is not None and known.quick is not None:

@@ -1,5 +1,6 @@
 """The array library of a value, found by its type; never imports one that the caller has not imported."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import array_api_compat
@@ -24,6 +25,19 @@ def library_of(x: Any, name: str = "input") -> Standard:
         if library.is_told_by_type:
             _libraries[type(x)] = library
     return library
+
+
+def library_of_all(arrays: Sequence[Any], names: Sequence[str]) -> Standard:
+    """The library of several arguments: the first one's, or another's that takes the first one too.
+
+    Dask arrays take arrays of the library that their blocks are made of.
+    """
+    found = library_of(arrays[0], names[0])
+    for x, name in zip(arrays[1:], names[1:], strict=True):
+        other = library_of(x, name)
+        if other is not found and not found.owns(x) and other.owns(arrays[0]):
+            found = other
+    return found
 
 
 def _find(x: Any, name: str) -> Standard:

@@ -1,6 +1,6 @@
 """The accessor `.gridgrad` of a Dataset."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 import xarray as xr
@@ -82,29 +82,96 @@ class DatasetAccessor:
         >>> list(ds.gridgrad.gradient(["x", "y"], spacing=1))
         ['dT_dx', 'dT_dy', 'dp_dx']
         """
+        options = {"boundary": boundary, "period": period, "spacing": spacing}
+        return self._replaced(
+            dims, options,
+            lambda array, names, mine: array.gradient(
+                names, accuracy=accuracy, edge_order=edge_order, side=side, time_unit=time_unit, **mine
+            ),
+        )  # fmt: skip
+
+    def laplacian(
+        self,
+        dims: Hashable | Iterable[Hashable] = None,
+        *,
+        accuracy: int = 2,
+        edge_order: int | None = None,
+        boundary: Any = "one-sided",
+        period: Any = None,
+        spacing: Any = None,
+        time_unit: str | None = None,
+    ) -> xr.Dataset:
+        """The laplacian of every variable, along those of the dims that it has (all, if left out).
+
+        Variables without any of the dims stay; each of the others gives way to its laplacian.
+
+        >>> import numpy as np, xarray as xr, gridgrad.xarray
+        >>> ds = xr.Dataset({"T": (("y", "x"), np.ones((4, 4))), "p": ("x", [0, 1, 4, 9])})
+        >>> found = ds.gridgrad.laplacian(["x", "y"], spacing=1)
+        >>> list(found), found.laplacian_of_p.values
+        (['laplacian_of_T', 'laplacian_of_p'], array([2., 2., 2., 2.]))
+        """
+        options = {"boundary": boundary, "period": period, "spacing": spacing}
+        return self._replaced(
+            dims, options,
+            lambda array, names, mine: array.laplacian(
+                names, accuracy=accuracy, edge_order=edge_order, time_unit=time_unit, **mine
+            ).to_dataset(),
+        )  # fmt: skip
+
+    def hessian(
+        self,
+        dims: Hashable | Iterable[Hashable] = None,
+        *,
+        accuracy: int = 2,
+        edge_order: int | None = None,
+        boundary: Any = "one-sided",
+        period: Any = None,
+        spacing: Any = None,
+        time_unit: str | None = None,
+    ) -> xr.Dataset:
+        """All second derivatives of every variable along those of the dims that it has, each once.
+
+        Variables without any of the dims stay; each of the others gives way to its derivatives.
+
+        >>> import numpy as np, xarray as xr, gridgrad.xarray
+        >>> ds = xr.Dataset({"T": (("y", "x"), np.ones((4, 4)))})
+        >>> list(ds.gridgrad.hessian(["x", "y"], spacing=1))
+        ['d2T_dx2', 'd2T_dxdy', 'd2T_dy2']
+        """
+        options = {"boundary": boundary, "period": period, "spacing": spacing}
+        return self._replaced(
+            dims, options,
+            lambda array, names, mine: array.hessian(
+                names, accuracy=accuracy, edge_order=edge_order, time_unit=time_unit, **mine
+            ),
+        )  # fmt: skip
+
+    def _replaced(
+        self,
+        dims: Any,
+        options: Mapping[str, Any],
+        operator: Callable[[ArrayAccessor, list[Hashable], dict[str, Any]], xr.Dataset],
+    ) -> xr.Dataset:
+        """The Dataset with each variable in the place of which an operator's results come.
+
+        The operator takes a variable, those of the dims that it has, and what of the options concerns these.
+        """
         dataset = self._dataset
         wanted = find_all(dataset, list(dataset.sizes) if dims is None else dims)
-        boundary, period, spacing = (
-            by_dim(dataset, given, argument) if isinstance(given, Mapping) else given
-            for argument, given in (
-                ("boundary", boundary),
-                ("period", period),
-                ("spacing", spacing),
-            )
-        )
+        options = {
+            argument: by_dim(dataset, given, argument) if isinstance(given, Mapping) else given
+            for argument, given in options.items()
+        }
         found: dict[Hashable, xr.Variable] = {}
         replaced = []
         for name, array in dataset.data_vars.items():
-            mine = [each for each in wanted if each.dim in array.dims]
-            if not mine:
-                continue
-            replaced.append(name)
-            slopes = ArrayAccessor(array).gradient(
-                [each.name for each in mine], accuracy=accuracy, edge_order=edge_order,
-                boundary=_of_dims(boundary, array), period=_of_dims(period, array), side=side,
-                spacing=_of_dims(spacing, array), time_unit=time_unit,
-            )  # fmt: skip
-            found.update({key: slope.variable for key, slope in slopes.data_vars.items()})
+            mine = [each.name for each in wanted if each.dim in array.dims]
+            if mine:
+                replaced.append(name)
+                of_array = {key: _of_dims(given, array) for key, given in options.items()}
+                made = operator(ArrayAccessor(array), mine, of_array)
+                found.update({key: each.variable for key, each in made.data_vars.items()})
         return dataset.drop_vars(replaced).assign(found)
 
     def divergence(
