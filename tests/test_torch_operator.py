@@ -10,6 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import gridgrad
+from gridgrad.arrays import operator
 from gridgrad.arrays.operator import Order, as_text, from_text
 from gridgrad.calls import Call
 from gridgrad.plan import Plan, Term, gradient_plan
@@ -139,6 +140,29 @@ def test_ten_shapes_are_compiled_once(dtype):
         torch.testing.assert_close(found.grad, expected.grad)
         assert found.grad.stride() == expected.grad.stride()
     assert len(set(orders.texts)) == 1
+
+
+def test_few_samples_are_fused_and_many_go_to_the_engine(monkeypatch):
+    from functorch.compile import make_boxed_func
+    from torch._dynamo.backends.common import aot_autograd
+
+    monkeypatch.setattr(operator, "FUSED", 100)
+    programs = []
+
+    def note(graph, example_inputs):
+        programs.append(graph.print_readable(print_output=False))
+        return make_boxed_func(graph.forward)
+
+    for shape, calls in ((8, 9), False), ((20, 30), True):
+        torch._dynamo.reset()
+        programs.clear()
+        compiled = torch.compile(loss, backend=aot_autograd(fw_compiler=note, bw_compiler=note))
+        found, expected = (samples(*shape).requires_grad_() for _ in range(2))
+        compiled(found).backward()
+        loss(expected).backward()
+        torch.testing.assert_close(found.grad, expected.grad)
+        assert len(programs) == 2
+        assert ["gridgrad.run" in program for program in programs] == [calls, calls]
 
 
 def test_other_operators_and_layouts_are_compiled_once():

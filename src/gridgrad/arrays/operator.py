@@ -17,6 +17,8 @@ from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
 _NAME, _TAGS = "run", (torch.Tag.pt2_compliant_tag,)
+# Up to so many samples a program for a CPU is made of PyTorch's own operations.
+FUSED = 1 << 17
 # The operator lives as long as this does.
 _library: Any = torch.library.Library("gridgrad", "FRAGMENT")  # type: ignore[no-untyped-call]  # PyTorch does not type it
 
@@ -154,19 +156,45 @@ def _rows(plan: Plan) -> list[Row]:
     ]
 
 
+def _dtypes(names: Sequence[str]) -> list[Any]:
+    return [getattr(torch, name) for name in names]
+
+
+def fuse_by(run: Callable[..., tuple[Any, ...]]) -> None:
+    """Have programs for few samples made of PyTorch's own operations, by `run`, in the operator's place.
+
+    A compiler fuses them with what comes before and after, which for few samples is faster than a call. Where
+    the operator meets PyTorch's tracer, derivatives are operators of their own already.
+    """
+    from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode  # the compiler has it
+
+    def rule(mode: Any, func: Any, kinds: Any, args: tuple[Any, ...], kwargs: Any = None) -> Any:
+        inputs, order = args
+        if not all(map(_is_small, inputs)):
+            return mode.__torch_dispatch__(func, kinds, args, kwargs)
+        given = from_text(order)
+        with mode:
+            part = given.part(inputs[0].shape)
+            return list(run(part, inputs, _dtypes(given.results), _dtypes(given.computes)))
+
+    name = f"gridgrad::{_NAME}"
+    torch.library.register_torch_dispatch(name, ProxyTorchDispatchMode, rule, lib=_library)
+
+
+def _is_small(x: Any) -> bool:
+    return all(type(n) is int for n in x.shape) and x.is_contiguous() and x.numel() <= FUSED
+
+
 def register(run: Callable[..., tuple[Any, ...]]) -> Any:
     """The operator, whose work is done by `run(plan, inputs, results, computes)`."""
 
-    def dtypes(names: Sequence[str]) -> list[Any]:
-        return [getattr(torch, name) for name in names]
-
     def operator(inputs: Sequence[torch.Tensor], order: str) -> list[torch.Tensor]:
         given = from_text(order)
-        computes = dtypes(given.computes)
+        computes = _dtypes(given.computes)
         quick = run_order(order, given.part, inputs, computes)
         if quick is not None:
             return quick
-        found = run(given.part(inputs[0].shape), inputs, dtypes(given.results), computes)
+        found = run(given.part(inputs[0].shape), inputs, _dtypes(given.results), computes)
         # The compiler counts on the strides that it was told.
         strides = torch.empty_like(inputs[0], device="meta").stride()
         return [
@@ -176,7 +204,7 @@ def register(run: Callable[..., tuple[Any, ...]]) -> Any:
 
     def fake(inputs: Sequence[torch.Tensor], order: str) -> list[torch.Tensor]:
         names = from_text(order).results
-        return [torch.empty_like(inputs[0], dtype=dtype) for dtype in dtypes(names)]
+        return [torch.empty_like(inputs[0], dtype=dtype) for dtype in _dtypes(names)]
 
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.order = inputs[1]

@@ -8,9 +8,18 @@ from typing import Any
 import torch
 
 from gridgrad.arrays.autograd import Differentiated, Work, follow
-from gridgrad.arrays.operator import Order, as_text, has_symbols, is_constant, is_symbolic, register
+from gridgrad.arrays.operator import (
+    Order,
+    as_text,
+    fuse_by,
+    has_symbols,
+    is_constant,
+    is_symbolic,
+    register,
+)
 from gridgrad.arrays.standard import Standard, name_of
 from gridgrad.arrays.torch import Torch, is_transforming
+from gridgrad.caching import remember
 from gridgrad.engines.program import is_runnable
 from gridgrad.plan import Plan
 
@@ -62,6 +71,7 @@ class Traced(Torch):
                 tuple(range(plan.inputs)),
                 tuple(range(plan.outputs)),
             )
+            _prepare()
             return tuple(_operator(inputs, as_text(order)))
         if torch.is_grad_enabled() and any(x.requires_grad for x in inputs) and is_runnable(plan):
             return follow(Differentiated, Work(self.run, plan, results, computes), inputs)
@@ -82,3 +92,8 @@ class Traced(Torch):
 
 
 _operator = register(Torch().run)
+
+
+@remember
+def _prepare() -> None:
+    fuse_by(Torch().run_by_reference)

@@ -134,6 +134,7 @@ def _group(
         put(how, STREAMS, streams if patched or tile == 0 else 0)
         put(how, WIDTH, lower * run + upper)
         put(how, PERIOD, period)
+        # In turns, so that each loop is called at one place: every place is compiled once more.
         for turn in range(4):
             if turn == 1:
                 zone -= begin
