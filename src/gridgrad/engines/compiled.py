@@ -15,23 +15,14 @@ from gridgrad.engines import kernels, lanes, layout, loops, passes, steps, varie
 _SOURCES = (kernels, lanes, layout, loops, passes, steps, varied, weighted, words)
 
 
-def _entry(sources: int) -> Any:
-    # Numba looks only at the function that it keeps on disk for changes, and at the variables of its
-    # closure: a digest of the sources of what it calls is one of them.
-    def run_boxes(x, out, call, unit):  # type: ignore[no-untyped-def]  # Numba's to type
-        if sources >= 0:
-            kernels.run_boxes(x, out, call, unit)
-
-    return run_boxes
-
-
 def _with_cache() -> Any:
     digest = zlib.crc32(b"".join(Path(str(each.__file__)).read_bytes() for each in _SOURCES))
+    run_boxes = kernels.kernel(digest)  # type: ignore[no-untyped-call]  # Numba's to type
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
     try:
-        return njit(cache=True, **options)(_entry(digest))
+        return njit(cache=True, **options)(run_boxes)
     except RuntimeError:  # there is no folder that Numba may write to
-        return njit(**options)(_entry(digest))
+        return njit(**options)(run_boxes)
 
 
 run_boxes = _with_cache()

@@ -24,15 +24,15 @@ from gridgrad.engines.layout import (
     PATCHES,
     PERIOD,
     ROW_DIM,
-    RULE_COLUMNS,
+    RULE_BYTES,
     RULES,
     RUN,
     SINGLE,
-    STEP_COLUMNS,
+    STEP_BYTES,
     STREAMABLE,
     STREAMS,
     STRETCH,
-    TERM_COLUMNS,
+    TERM_BYTES,
     TILE,
     UPPER,
     VARYING,
@@ -110,7 +110,7 @@ def _group(
         # As far as each member has one rule.
         stop = last
         for k in range(members):
-            other = integers(terms + 8 * TERM_COLUMNS * k)
+            other = integers(terms + TERM_BYTES * k)
             if read(other, ROW_DIM) < 0 and read(other, TILE) == 0:
                 samples, end = read(other, N), read(other, N) - read(other, UPPER)
                 place = start // read(other, RUN)
@@ -141,11 +141,11 @@ def _group(
                 if end <= begin:
                     continue
                 if read(term, SINGLE):
-                    rule = integers(rules + 8 * RULE_COLUMNS * number)
+                    rule = integers(rules + RULE_BYTES * number)
                     finite &= _vary(
                         row, first, begin, end, zone, old, room, manner,
                         begin_of(x, origins, strides, dims, index, read(term, INPUT)), term, rule,
-                        steps + 8 * STEP_COLUMNS * read(rule, FIRST), weights, size, s,
+                        steps + STEP_BYTES * read(rule, FIRST), weights, size, s,
                     )  # fmt: skip
                     continue
                 count = gather(
@@ -197,7 +197,7 @@ def _row(
     while begin < last:
         finite, old, other, mine = True, start - start, spare, group
         while mine < after:
-            following = mine + 8 * TERM_COLUMNS * read(integers(mine), MEMBERS)
+            following = mine + TERM_BYTES * read(integers(mine), MEMBERS)
             made, past_caches = target, streams * read(integers(mine), STREAMABLE)
             if following < after:
                 made, past_caches = other, 0
@@ -226,9 +226,8 @@ def _row(
             stop = least(start + chunk, end)
 
 
-@part
-def run_boxes(x, out, call, unit):
-    """Run a plan on boxes of rows.
+def kernel(sources):
+    """A function that runs a plan on boxes of rows: f(x, out, call, unit).
 
     All arguments are addresses, and few, since each costs a small array dear; `unit` is a 1 of the dtype
     computed in.
@@ -244,49 +243,58 @@ def run_boxes(x, out, call, unit):
 
     For each box that table has the first row along each row dim, one past the last, the first sample of
     a row and one past the last.
+
+    Numba looks only at the function that it keeps on disk for changes, and at the variables of its closure:
+    `sources`, a digest of the sources of what it calls, is one of them.
     """
-    given = integers(call)
-    n_boxes, boxes = read(given, 0), read(given, 1)
-    tables, weights = read(given, 2), read(given, 3)
-    header, origins = integers(tables), integers(call + 32)
-    dims, n_inputs = read(header, 0), read(header, 1)
-    n_outputs, n_terms = read(header, 2), read(header, 3)
-    length, chunk = read(header, 6), read(header, 7)
-    strides = tables + 8 * HEADER
-    terms = strides + 8 * dims * (n_inputs + n_outputs)
-    rules = terms + 8 * TERM_COLUMNS * n_terms
-    steps = rules + 8 * RULE_COLUMNS * read(header, 4)
-    size, streams = read(header, 8), read(header, 9)
-    after = terms + 8 * TERM_COLUMNS * n_terms
-    spare, index, lists = room_for_chunks(), integers(room_for_index()), room_for_lists()
-    manner = room_for_manner()
-    put(integers(manner), PATCHES, spare + 6 * CHUNK_BYTES)
-    put(integers(manner), CARRIED_TO, 0)
-    # One output of a box after another, each written in one go, while the inputs stay in the cache.
-    for job in range(n_boxes * n_outputs):
-        output, box = job % n_outputs, integers(boxes + 8 * (2 * dims + 2) * (job // n_outputs))
-        if output == 0:
-            stop = terms
-        # Terms come in the order of their outputs.
-        group = stop
-        while stop < after and read(integers(stop), OUTPUT) == output:
-            stop += 8 * TERM_COLUMNS
-        for d in range(dims):
-            put(index, d, read(box, d))
-        while True:
-            _row(
-                begin_of(out, origins, strides, dims, index, n_inputs + output), x, origins, strides, dims,
-                index, read(box, 2 * dims), read(box, 2 * dims + 1), chunk, length, group, stop, rules, steps,
-                weights, size, spare, manner, lists, streams, unit,
-            )  # fmt: skip
-            d = dims - 1
-            while d >= 0:
-                put(index, d, get(index, d) + 1)
-                if get(index, d) < read(box, dims + d):
-                    break
+
+    def run_boxes(x, out, call, unit):
+        if sources < 0:
+            return
+        given = integers(call)
+        n_boxes, boxes = read(given, 0), read(given, 1)
+        tables, weights = read(given, 2), read(given, 3)
+        header, origins = integers(tables), integers(call + 32)
+        dims, n_inputs = read(header, 0), read(header, 1)
+        n_outputs, n_terms = read(header, 2), read(header, 3)
+        length, chunk = read(header, 6), read(header, 7)
+        strides = tables + 8 * HEADER
+        terms = strides + 8 * dims * (n_inputs + n_outputs)
+        rules = terms + TERM_BYTES * n_terms
+        steps = rules + RULE_BYTES * read(header, 4)
+        size, streams = read(header, 8), read(header, 9)
+        spare, index, lists = room_for_chunks(), integers(room_for_index()), room_for_lists()
+        manner = room_for_manner()
+        put(integers(manner), PATCHES, spare + 6 * CHUNK_BYTES)
+        put(integers(manner), CARRIED_TO, 0)
+        # One output of a box after another, each written in one go, while the inputs stay in the cache.
+        for job in range(n_boxes * n_outputs):
+            output, box = job % n_outputs, integers(boxes + 8 * (2 * dims + 2) * (job // n_outputs))
+            if output == 0:
+                stop = terms
+            # Terms come in the order of their outputs.
+            group = stop
+            while stop < rules and read(integers(stop), OUTPUT) == output:
+                stop += TERM_BYTES
+            for d in range(dims):
                 put(index, d, read(box, d))
-                d -= 1
-            if d < 0:
-                break
-    if streams:
-        fence()
+            while True:
+                row = begin_of(out, origins, strides, dims, index, n_inputs + output)
+                _row(
+                    row, x, origins, strides, dims, index, read(box, 2 * dims), read(box, 2 * dims + 1),
+                    chunk, length, group, stop, rules, steps, weights, size, spare, manner, lists, streams,
+                    unit,
+                )  # fmt: skip
+                d = dims - 1
+                while d >= 0:
+                    put(index, d, get(index, d) + 1)
+                    if get(index, d) < read(box, dims + d):
+                        break
+                    put(index, d, read(box, d))
+                    d -= 1
+                if d < 0:
+                    break
+        if streams:
+            fence()
+
+    return run_boxes

@@ -24,17 +24,23 @@ MOST_DIMS = 64  # as in NumPy
     LINE, LINE_BYTES, NOTHING, FETCH, STREAMABLE, STRETCH,
 ) = range(20)  # fmt: skip
 TERM_COLUMNS = 20
+TERM_BYTES = 8 * TERM_COLUMNS
 # Columns of the table of rules (a rule is a stencil's row), which serves COUNT steps from FIRST on and
 # divides by the float with the bits of DIVISOR.
 FIRST, COUNT, DIVISOR = range(3)
 RULE_COLUMNS = 3
+RULE_BYTES = 8 * RULE_COLUMNS
 # Columns of the table of steps: byte offsets of the samples of a difference. OTHER stands in for MINUS
 # where the sample at MINUS has no weight and must not be read. FIXED tells the offsets, 1 for PLUS and 2 for
 # MINUS, that lead not to a sample but to a number over and over, which is kept with the weights.
 PLUS, MINUS, OTHER, FIXED = range(4)
 STEP_COLUMNS = 4
+STEP_BYTES = 8 * STEP_COLUMNS
 # Steps that a group of terms may take at one sample.
 MOST_STEPS = 64
+# Where lists begin, in bytes, of the steps of a group at one sample: of the addresses ahead (at 0) and
+# behind, of the factors that the differences take, and of what is to be fetched.
+BEHIND, FACTORS, FETCHED = 8 * MOST_STEPS, 16 * MOST_STEPS, 24 * MOST_STEPS
 # How a row is written: past the caches, if STREAMS is not 0. Meanwhile patches are put in the place of what
 # is made of samples at edges: so many, WIDTH, that are neighbours, in each PERIOD, from sample ZONE on. They
 # lie one after another at address PATCHES. What is carried over, from a line of the cache that is not whole

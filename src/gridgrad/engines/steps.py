@@ -4,26 +4,28 @@ A step is a weighted difference of two samples. Tables and rows are passed by ad
 """
 
 from gridgrad.engines.layout import (
+    BEHIND,
     CAREFUL,
     COUNT,
     DIVISOR,
+    FACTORS,
     FETCH,
+    FETCHED,
     FIRST,
     FIXED,
     INPUT,
     LOWER,
     MINUS,
-    MOST_STEPS,
     NOTHING,
     OTHER,
     PATCHES,
     PLUS,
     ROW_DIM,
-    RULE_COLUMNS,
+    RULE_BYTES,
     RULES,
     RUN,
-    STEP_COLUMNS,
-    TERM_COLUMNS,
+    STEP_BYTES,
+    TERM_BYTES,
     UPPER,
     VARYING,
     ZONE,
@@ -43,7 +45,7 @@ def rule_of(term, i):
 
 @loop
 def divisor_of(rules, number):
-    return read(pointer(rules + 8 * (RULE_COLUMNS * number + DIVISOR), 1.0), 0)
+    return read(pointer(rules + RULE_BYTES * number + 8 * DIVISOR, 1.0), 0)
 
 
 @loop
@@ -65,16 +67,16 @@ def gather(
     Addresses are of the sample `at` bytes into the row. `head` is the number of the first member's rule. What
     other groups made of that sample is at `old`, if it is not 0; it makes a step of its own, less nothing.
     """
-    ahead, behind = integers(lists), integers(lists + 8 * MOST_STEPS)
-    own, count = pointer(lists + 16 * MOST_STEPS, s), 0
-    fetched, far = integers(lists + 24 * MOST_STEPS), 0
+    ahead, behind = integers(lists), integers(lists + BEHIND)
+    own, count = pointer(lists + FACTORS, s), 0
+    fetched, far = integers(lists + FETCHED), 0
     if old:
         put(ahead, 0, old)
         put(behind, 0, weights + read(integers(terms), NOTHING))
         put(own, 0, type(s)(1) / s)  # it has its scale already
         count = 1
     for k in range(members):
-        term = integers(terms + 8 * TERM_COLUMNS * k)
+        term = integers(terms + TERM_BYTES * k)
         dim, lower, samples = read(term, ROW_DIM), read(term, LOWER), read(term, N)
         here = begin_of(x, origins, strides, dims, index, read(term, INPUT)) + at
         if read(term, FETCH):
@@ -82,7 +84,7 @@ def gather(
             put(fetched, far, here + read(term, FETCH))
         i = get(index, dim) if dim >= 0 else place // read(term, RUN) % samples
         number = rule_of(term, i) if k else head
-        rule, varying = integers(rules + 8 * RULE_COLUMNS * number), read(term, VARYING)
+        rule, varying = integers(rules + RULE_BYTES * number), read(term, VARYING)
         first, stop, minus = read(rule, FIRST), read(rule, COUNT), MINUS
         a, stride, mine = 0, 1, weights + first * size
         if varying >= 0 and number == read(term, RULES) + lower:
@@ -92,7 +94,7 @@ def gather(
         while a < stop:
             weight = read(pointer(mine, s), a * stride)
             if weight != 0:
-                step = integers(steps + 8 * STEP_COLUMNS * (first + a))
+                step = integers(steps + STEP_BYTES * (first + a))
                 fixed = read(step, FIXED)
                 put(ahead, count, read(step, PLUS) + (weights if fixed & 1 else here))
                 put(behind, count, read(step, minus) + (weights if fixed & 2 else here))
@@ -109,19 +111,19 @@ def sum_up(row, n, manner, lists, count, divisor, wide, s):
     if count == 0:
         bring(manner)
         return nothing(row, n, s)
-    behind, shares = integers(lists + 8 * MOST_STEPS), True
+    behind, shares = integers(lists + BEHIND), True
     for k in range(1, count):
         shares &= get(behind, k) == get(behind, 0)
     done = weighted(
-        row, n, manner, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS,
-        lists + 24 * MOST_STEPS, count, type(s)(divisor), divisor != 1 and wide == 0, shares, s,
+        row, n, manner, lists, lists + BEHIND, lists + FACTORS,
+        lists + FETCHED, count, type(s)(divisor), divisor != 1 and wide == 0, shares, s,
     )  # fmt: skip
     finite = done >= 0
     if done == 0:
         bring(manner)
         zero = n - n  # a literal is of a type of its own, for which all would be compiled once more
         finite = singles(
-            row, n, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, zero, n, zero, n, n,
+            row, n, lists, lists + BEHIND, lists + FACTORS, count, zero, n, zero, n, n,
             1.0 if wide else divisor, s,
         )  # fmt: skip
     return divide(row, n, divisor, s) if wide else finite
@@ -158,7 +160,7 @@ def edges(
                 get(integers(manner), PATCHES) + (past // period * pitch + past % period) * size
             )
         finite &= singles(
-            target, pitch, lists, lists + 8 * MOST_STEPS, lists + 16 * MOST_STEPS, count, start, stop,
+            target, pitch, lists, lists + BEHIND, lists + FACTORS, count, start, stop,
             origin, run, period, divisor_of(rules, number), s,
         )  # fmt: skip
     return finite

@@ -268,7 +268,7 @@ def compose(
 
     If it `streams`, outputs are written past the caches. `blocks` are the sizes of the boxes to come.
 
-    What differs from call to call is not in them: see `kernels.run_boxes`.
+    What differs from call to call is not in them: see `kernels.kernel`.
     """
     found = _Tables(dtype, route.chunk(dtype), route.length)
     terms = sorted(plan.terms, key=lambda term: term.output)
