@@ -5,6 +5,7 @@ would write it; its truth is PyTorch's or NumPy's answer, one dim at a time, for
 in double precision; the two may differ by a few units in the last place of the largest term.
 """
 
+import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,6 +113,7 @@ def steps(draw, own):
         "0-d-float32": lambda: (own(np.array(size, np.float32)), float(np.float32(size))),
         "0-d-int": lambda: (own(np.array(3)), 3.0),
         "timedelta": lambda: (np.timedelta64(1500, "ms"), 1.5),
+        "Python's timedelta": lambda: (datetime.timedelta(milliseconds=1500), 1.5),
     }
     return forms[draw(st.sampled_from(sorted(forms)))]()
 

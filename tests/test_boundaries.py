@@ -1,5 +1,7 @@
 """What stands beyond the edges."""
 
+import datetime
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,6 +67,17 @@ def test_periodic_coordinates_are_what_they_are_laid_twice():
         thrice = np.concatenate([x - turn, x, x + turn])
         inner = gridgrad.derivative(np.tile(g, 3), spacing=thrice, accuracy=4)[24:48]
         np.testing.assert_allclose(found, inner, rtol=1e-9)
+
+
+def test_a_period_may_be_of_python_or_numpy():
+    hours = np.array([0, 1, 4, 9, 16], "timedelta64[h]") + np.datetime64("2026-01-01")
+    f = np.sin(np.arange(5.0))
+    found = [
+        gridgrad.derivative(f, spacing=hours, boundary="periodic", period=period)
+        for period in (datetime.timedelta(days=1), np.timedelta64(1, "D"), 86400)
+    ]
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0], other)
 
 
 def test_even_coordinates_close_with_a_period_that_fits_and_do_not_with_another():

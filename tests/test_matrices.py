@@ -103,6 +103,12 @@ def test_a_poisson_problem_converges_at_the_stated_order():
     assert 1.9 < math.log2(errors[0] / errors[1]) < 2.1
 
 
+def test_a_list_of_positions_is_taken_as_by_derivative():
+    x, f = [0, 1, 3, 4, 6], field(5, 0)
+    matrix = gridgrad.derivative_matrix(5, spacing=x)
+    np.testing.assert_allclose(matrix @ f, gridgrad.derivative(f, spacing=x), rtol=1e-14)
+
+
 def test_matrices_refuse_what_is_not_linear():
     with pytest.raises(GridError, match="boundary must not be 2 for a matrix"):
         gridgrad.derivative_matrix(9, boundary=2.0)

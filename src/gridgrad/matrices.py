@@ -10,6 +10,7 @@ from gridgrad.axis import Axis, resolve_direction, resolve_order
 from gridgrad.boundary import Fixed, place
 from gridgrad.calls import Call
 from gridgrad.errors import GridError, GridTypeError
+from gridgrad.spacing import of_one_dim
 from gridgrad.stencil import Row, Stencil
 
 OPERATORS = (
@@ -147,7 +148,7 @@ def _samples(n_or_coordinates: Any, spacing: Any) -> tuple[int, Any]:
     if isinstance(n_or_coordinates, (int, np.integer)) and not isinstance(n_or_coordinates, bool):
         if n_or_coordinates < 1:
             raise GridError(f"n_or_coordinates must be at least 1, but is {n_or_coordinates}.")
-        return int(n_or_coordinates), spacing
+        return int(n_or_coordinates), of_one_dim(spacing)
     if not (isinstance(spacing, (int, float)) and spacing == 1):
         raise GridError("spacing is given twice: by n_or_coordinates and by spacing.")
     coordinates = np.asarray(n_or_coordinates)

@@ -7,6 +7,7 @@ from gridgrad.axis import resolve_order
 from gridgrad.calls import Call, answer
 from gridgrad.errors import GridTypeError
 from gridgrad.plan import Plan, gradient_plan
+from gridgrad.spacing import of_one_dim
 
 A = TypeVar("A")
 
@@ -221,8 +222,7 @@ def derivative(
     array([1., 7.])
     """
     dims = dim if axis is None else None if dim == -1 else dim
-    if isinstance(spacing, (list, tuple)) and len(spacing) != 1:
-        spacing = (spacing,)  # the coordinates of the only dim
+    spacing = of_one_dim(spacing)
     options = (dims, axis, spacing, accuracy, edge_order, boundary, period, side)
     given = None if out is None else (out,)
     more = (order, dim if axis is None else axis)

@@ -1,5 +1,6 @@
 """What a user gives as `spacing`: for each dim a step, or the positions of its samples."""
 
+import datetime
 import math
 import numbers
 from collections.abc import Sequence
@@ -98,6 +99,8 @@ def parse(entry: Any, dim: int, n: int, library: Library, input: Any) -> Spacing
     if isinstance(entry, Positions):
         check_shape(tuple(entry.parts[0].shape), dim, n)
         return _at(entry, n)
+    if isinstance(entry, datetime.timedelta):
+        entry = np.timedelta64(entry)
     if isinstance(entry, np.timedelta64):
         return _step(seconds(entry, dim), dim)
     if isinstance(entry, (bool, np.bool_, str, bytes)) or entry is None:
@@ -174,11 +177,17 @@ def _at(positions: Positions, n: int, dtype: Any = None) -> Spacing:
     return Spacing(None, positions, None, dtype, is_complex)
 
 
+def of_one_dim(spacing: Any) -> Any:
+    """What is given for the only dim: a list of several numbers is its coordinates."""
+    is_list = isinstance(spacing, (list, tuple)) and len(spacing) != 1
+    return (spacing,) if is_list else spacing
+
+
 def close(spacing: Spacing, period: Any, dim: int, n: int) -> tuple[Spacing, Any]:
     """The spacing of a periodic dim, with its period where coordinates need one."""
     if period is not None:
-        if isinstance(period, np.timedelta64):
-            period = seconds(period, dim)
+        if isinstance(period, (np.timedelta64, datetime.timedelta)):
+            period = seconds(np.timedelta64(period), dim)
         if isinstance(period, bool) or not isinstance(period, numbers.Real):
             raise GridTypeError(f"period for dim {dim} must be a number, but is {period!r:.80}.")
         period = float(period)

@@ -17,8 +17,8 @@ from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
 _NAME, _TAGS = "run", (torch.Tag.pt2_compliant_tag,)
-# Up to so many samples a program for a CPU is made of PyTorch's own operations.
-FUSED = 1 << 17
+# Calls and fused operations take about as long at 2**17 to 2**20 samples.
+_FUSED = 1 << 17
 # The operator lives as long as this does.
 _library: Any = torch.library.Library("gridgrad", "FRAGMENT")  # type: ignore[no-untyped-call]  # PyTorch does not type it
 
@@ -32,6 +32,11 @@ class Order(NamedTuple):
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     transposed: bool = False
+    fused: int = _FUSED
+    """Up to so many samples a program is made of PyTorch's own operations.
+
+    It is said here since PyTorch keeps compiled programs on disk, by what they are made of.
+    """
 
     def part(self, shape: Sequence[int]) -> Plan:
         """The plan to run on tensors of this shape."""
@@ -56,6 +61,7 @@ class Order(NamedTuple):
             tuple(self.outputs[k] for k in given),
             tuple(self.inputs[k] for k in wanted),
             not self.transposed,
+            self.fused,
         ), wanted
 
     def _links(self) -> list[tuple[int, int]]:
@@ -98,7 +104,7 @@ def as_text(order: Order) -> str:
     terms = tuple([term(each) for each in plan.terms])
     return str(_written((
         plan.inputs, plan.outputs, terms, plan.between, order.results, order.computes, order.inputs,
-        order.outputs, order.transposed,
+        order.outputs, order.transposed, order.fused,
     )))  # fmt: skip
 
 
@@ -169,10 +175,9 @@ def fuse_by(run: Callable[..., tuple[Any, ...]]) -> None:
     from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode  # the compiler has it
 
     def rule(mode: Any, func: Any, kinds: Any, args: tuple[Any, ...], kwargs: Any = None) -> Any:
-        inputs, order = args
-        if not all(map(_is_small, inputs)):
+        inputs, given = args[0], from_text(args[1])
+        if not all(_is_small(x, given.fused) for x in inputs):
             return mode.__torch_dispatch__(func, kinds, args, kwargs)
-        given = from_text(order)
         with mode:
             part = given.part(inputs[0].shape)
             return list(run(part, inputs, _dtypes(given.results), _dtypes(given.computes)))
@@ -181,8 +186,9 @@ def fuse_by(run: Callable[..., tuple[Any, ...]]) -> None:
     torch.library.register_torch_dispatch(name, ProxyTorchDispatchMode, rule, lib=_library)
 
 
-def _is_small(x: Any) -> bool:
-    return all(type(n) is int for n in x.shape) and x.is_contiguous() and x.numel() <= FUSED
+def _is_small(x: Any, most: int) -> bool:
+    """Whether x is known to have no more samples, and lies as results of any operation do."""
+    return all(type(n) is int for n in x.shape) and x.is_contiguous() and x.numel() <= most
 
 
 def register(run: Callable[..., tuple[Any, ...]]) -> Any:
