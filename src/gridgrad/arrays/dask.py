@@ -41,6 +41,7 @@ class Dask(Lazy):
     """Dask arrays with blocks of another library."""
 
     is_told_by_type = False
+    takes_blocks_alone = True
 
     def __init__(self, inner: Standard) -> None:
         super().__init__(inner, "dask")

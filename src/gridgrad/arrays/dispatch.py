@@ -35,7 +35,7 @@ def library_of_all(arrays: Sequence[Any], names: Sequence[str]) -> Standard:
     found = library_of(arrays[0], names[0])
     for x, name in zip(arrays[1:], names[1:], strict=True):
         other = library_of(x, name)
-        if other is not found and not found.owns(x) and other.owns(arrays[0]):
+        if other.takes_blocks_alone and not found.owns(x) and other.owns(arrays[0]):
             found = other
     return found
 

@@ -49,6 +49,7 @@ class Standard:
 
     keeps_numpy_scalars = False
     is_told_by_type = True  # or what an array holds matters too
+    takes_blocks_alone = False  # or also beside arrays of the library that its blocks are made of
 
     def __init__(self, xp: Any) -> None:
         self.xp = xp
