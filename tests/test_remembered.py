@@ -1,6 +1,9 @@
 """What earlier calls worked out must not answer a call that means something else."""
 
+import gc
 import threading
+import weakref
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ import torch
 
 import gridgrad
 from gridgrad import GridError, GridTypeError, NonMonotonicWarning, calls
+from gridgrad.engines import cpu
 
 from .calling import numpy
 
@@ -258,3 +262,21 @@ def test_threads_and_a_full_memory(monkeypatch):
         each.join()
     assert not wrong
     assert len(calls._known) <= 2 * (2 + len(threads))  # two keys for each small array
+
+
+@pytest.mark.parametrize("own", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
+def test_what_a_small_array_reads_is_not_freed(own):
+    """Threads that made the same call first at once kept each other's tables: a general protection fault."""
+    x = own(np.arange(7.0) ** 2)
+    with mock.patch.dict(calls._known, clear=True), mock.patch.dict(cpu._tables, clear=True):
+        wanted = gridgrad.gradient(x, spacing=0.25)
+        jobs = [weakref.ref(job) for _, job in cpu._tables.values()]
+        for key, value in tuple(calls._known.items()):
+            if isinstance(value, calls._Known):
+                del calls._known[key]
+        cpu._tables.clear()
+        gc.collect()
+        assert len(jobs) == len(calls._known) == 1
+        assert jobs[0]() is not None
+        found = gridgrad.gradient(x, spacing=0.25)
+    assert (found[0] == wanted[0]).all()

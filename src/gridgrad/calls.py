@@ -118,6 +118,8 @@ class _Small(NamedTuple):
     told: tuple[tuple[int, Any, Any], ...]
     """Numbers and sequences among the options: their places, themselves, and their types or those in them."""
     take: Small
+    quick: Quick
+    """What `take` is of: it keeps alive what that reads by address, also when another thread's takes its place."""
 
 
 # What earlier calls worked out, by all that they were given but values; dropped when there are too many.
@@ -166,7 +168,7 @@ def answer(
         quick = library.quick(plan, inputs, results, computes, out)
         _known[key] = known._replace(quick=quick)
         if out is None and quick is not None and quick.small is not None:
-            _keep_small(make, inputs[0], (*options, *more), quick.small)
+            _keep_small(make, inputs[0], (*options, *more), quick.small, quick)
     return library.run(plan, inputs, results, computes, out)
 
 
@@ -189,7 +191,7 @@ def _small(make: Any, x: Any, options: tuple[Any, ...]) -> tuple[Any, ...] | Non
     return result
 
 
-def _keep_small(make: Any, x: Any, options: tuple[Any, ...], take: Any) -> None:
+def _keep_small(make: Any, x: Any, options: tuple[Any, ...], take: Small, quick: Quick) -> None:
     told = []
     for k, each in enumerate(options):
         kinds = tuple(map(type, each)) if type(each) is tuple else (type(each),)
@@ -197,7 +199,7 @@ def _keep_small(make: Any, x: Any, options: tuple[Any, ...], take: Any) -> None:
             return
         if type(each) in (int, float, tuple):
             told.append((k, each, kinds if type(each) is tuple else type(each)))
-    _known[make, options, x.dtype, x.shape] = _Small(tuple(told), take)
+    _known[make, options, x.dtype, x.shape] = _Small(tuple(told), take, quick)
 
 
 def _key(
