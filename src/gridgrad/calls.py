@@ -119,7 +119,7 @@ class _Small(NamedTuple):
     """Numbers and sequences among the options: their places, themselves, and their types or those in them."""
     take: Small
     quick: Quick
-    """What `take` is of: it keeps alive what that reads by address, also when another thread's takes its place."""
+    """What `take` is of, and reads by address: another thread's may take its place elsewhere."""
 
 
 # What earlier calls worked out, by all that they were given but values; dropped when there are too many.
