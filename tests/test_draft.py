@@ -20,16 +20,22 @@ from gridgrad.app.summary import summarise
 
 from .commanding import after, call, contents, refused, script
 
-# About 60 regions of little data, in a process of its own; each is written with a pause where the test must
-# be faster than the command, however busy the machine is.
+# 64 regions of little data, in a process of its own; each is written with a pause where the test stops the
+# command, and all but the first few wait for a file to go, however busy the machine is.
 SLOWLY = """
-import time
-pause = float(os.environ.get("PAUSE", 0))
+import itertools, time
+pause, free = float(os.environ.get("PAUSE", 0)), int(os.environ.get("FREE", 1000))
 from gridgrad.app import job, store
 cut = job.Job.cut
 job.Job.cut = lambda self, limit, threads=1: cut(self, 12 << 10, threads)
-write = store.StoreWriter.__call__
-store.StoreWriter.__call__ = lambda self, *words: (time.sleep(pause), write(self, *words))[1]
+write, numbers = store.StoreWriter.__call__, itertools.count(1)
+def slowly(self, *words):
+    number = next(numbers)
+    time.sleep(pause)
+    while number > free and os.path.exists("hold"):
+        time.sleep(0.005)
+    return write(self, *words)
+store.StoreWriter.__call__ = slowly
 made = job.Job.compute
 def compute(self, region):
     open('computed', 'a').write(region.key + chr(10))
@@ -55,13 +61,15 @@ def source():
     dataset.to_zarr("f.zarr", encoding={"f": {"chunks": (1, 16, 16)}}, consolidated=False)
 
 
-def running(*words):
+def running(free, *words):
+    """The command, which finishes so many regions and no more while there is a file `hold`."""
+    Path("hold").touch()
     return subprocess.Popen(
         [*after(SLOWLY), *map(str, words)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PAUSE": "0.05"},
+        env={**os.environ, "PAUSE": "0.05", "FREE": str(free)},
     )
 
 
@@ -71,12 +79,14 @@ def lines(path):
 
 def killed_after(count, output, *words, how=signal.SIGKILL):
     """Start the command, and kill it when so many regions are finished; whether that was before its end."""
-    process = running(*WORDS, output, *words)
     journal = Path(f"{output}.incomplete", "done")
+    # Some more than are waited for, so that the end comes in the middle of a region.
+    process = running(count + 3 - lines(journal), *WORDS, output, *words)
     deadline = time.monotonic() + 60
     while process.poll() is None and lines(journal) < count and time.monotonic() < deadline:
         time.sleep(0.002)
     process.send_signal(how)
+    Path("hold").unlink()
     said = process.communicate(timeout=60)[1]
     assert process.returncode in (0, -how)
     return process.returncode != 0, said
@@ -89,7 +99,7 @@ def test_killed_at_random_moments_and_resumed_each_time(output, request):
     assert script(SLOWLY, *WORDS, f"whole-{output}").returncode == 0
     total = lines(Path("computed"))
     Path("computed").unlink()
-    moments = sorted(random.Random(0).sample(range(1, total - 2), kills))
+    moments = sorted(random.Random(0).sample(range(1, total - 8), kills))
     for count in moments:
         was_killed, _ = killed_after(count, output, *(["--resume"] if count != moments[0] else []))
         assert was_killed
@@ -160,11 +170,12 @@ def test_nothing_is_resumed_of_another_job():
 
 @pytest.mark.usefixtures("source")
 def test_two_at_once():
-    process = running(*WORDS, "g.zarr")
+    process = running(3, *WORDS, "g.zarr")
     while lines(Path("g.zarr.incomplete", "done")) < 3:
         time.sleep(0.01)
     assert "another process" in refused(call(*WORDS, "g.zarr", "--resume"))
     assert "--resume" in refused(call(*WORDS, "g.zarr"))
+    Path("hold").unlink()
     assert process.wait(60) == 0
     process.communicate()
     assert "df_dx" in open_source("g.zarr").dataset
