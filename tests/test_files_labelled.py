@@ -15,6 +15,7 @@ import zarr
 from gridgrad.app.files import encoding_for, open_source
 from gridgrad.app.files.layout import layout_of, zarr_format
 
+from .commanding import command
 from .filing import got, hill, notes, problem, put, unwritable
 
 
@@ -187,6 +188,16 @@ class TestGRIB:
         assert got("f.grb2", var=["sp"]).sp.shape == GRID.shape
         assert "several grids" in problem("f.grb2", var=["t", "sp"])
         assert "there are: t, sp" in problem("f.grb2", var=["q"])
+
+    def test_a_command_that_reads_grib_was_aborted_at_its_end(self) -> None:
+        write_grib("f.grib", {"t": 850})
+        for words in (
+            ["info", "f.grib"],
+            ["gradient", "f.grib", "g.nc"],
+            ["gradient", "f.grib", "g.tif"],
+        ):
+            result = command(*words)
+            assert result.returncode == 0, result.stderr
 
 
 GRID = 280.0 + np.arange(12.0).reshape(3, 4)

@@ -1,5 +1,6 @@
 """The command line, in the extra `cli`."""
 
+import atexit
 import logging
 import os
 import signal
@@ -27,6 +28,7 @@ def main() -> None:
             _die(_SIGNALS[end.code])
         if isinstance(end.code, int) and end.code:
             _leave(end.code)
+        _finish()
         raise
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] == "gridgrad":
@@ -50,6 +52,20 @@ def _die(number: signal.Signals) -> None:
     _flush()
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
+
+
+def _finish() -> None:
+    """End after success, without the destructors of C++ libraries, unless there is nowhere to write to.
+
+    ecCodes and GDAL each bring a PROJ library of their own; with both in one process, the destructors of one
+    free what is the other's, and the process is aborted.
+    """
+    atexit._run_exitfuncs()
+    with suppress(OSError, ValueError):
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os._exit(0)
 
 
 def _leave(status: int) -> None:
