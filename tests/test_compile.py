@@ -1,5 +1,6 @@
 """The ninth silent fault: `torch.gradient` compiles anew for every shape, and does not export."""
 
+import re
 import warnings
 
 import numpy as np
@@ -270,3 +271,24 @@ def test_torch_export_fails_with_a_dynamic_dim():
     rows = torch.export.Dim("rows", min=4)
     with warnings.catch_warnings(), pytest.raises(Exception, match=r"[Cc]onstraint|specializ"):
         torch.export.export(Torch(), (torch.ones(8, 8),), dynamic_shapes=({0: rows},))
+
+
+def test_programs_check_nothing_that_plans_are_made_of():
+    """Each call of a program took longer to check what the compiler had read than few samples take."""
+    names = []
+
+    def keep(guards):
+        names.extend(guard.name for guard in guards)
+        return [True] * len(guards)
+
+    def step(f):
+        return gridgrad.gradient(f, spacing=(2, 0.5), accuracy=4)[1]
+
+    f = torch.rand(9, 8)
+    program = torch.compile(
+        step, backend="eager", fullgraph=True, options={"guard_filter_fn": keep}
+    )
+    found = program(f)
+    torch.testing.assert_close(found, step(f))
+    assert any("gridgrad" in name for name in names)
+    assert not [name for name in names if re.search(r"dot_(axis|spacing|stencil|plan)\b", name)]

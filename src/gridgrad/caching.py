@@ -1,4 +1,4 @@
-"""A cache for pure functions of Python values, which `torch.compile` evaluates rather than reads."""
+"""Pure functions of Python values, which `torch.compile` evaluates rather than reads, and a cache."""
 
 import sys
 from collections.abc import Callable
@@ -20,6 +20,11 @@ def remember(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(*arguments: Any) -> Any:
         return cached(*arguments)
 
-    # What torch.compiler.assume_constant_result sets, which would have to import PyTorch.
-    call._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions may have any
-    return call
+    return constant(call)
+
+
+def constant(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Have PyTorch's compiler evaluate a pure function rather than read it."""
+    # What torch.compiler.assume_constant_result sets, which would have to import PyTorch's compiler.
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions may have any
+    return function

@@ -153,6 +153,10 @@ def answer(
             return found
     call = None
     if known is None:
+        if out is None:
+            found = library.beforehand(_work_out, inputs, (*options, *more), make, names, len(more))
+            if found is not None:
+                return found
         call = Call(inputs, names, *options)
         plan = make(call, *more)
         known = _Known(plan, *call.types(plan))
@@ -170,6 +174,20 @@ def answer(
         if out is None and quick is not None and quick.small is not None:
             _keep_small(make, inputs[0], (*options, *more), quick.small, quick)
     return library.run(plan, inputs, results, computes, out)
+
+
+def _work_out(
+    inputs: Sequence[Any],
+    options: tuple[Any, ...],
+    make: Callable[..., Plan],
+    names: Sequence[str],
+    count: int,
+) -> tuple[Plan, list[Any], list[Any]]:
+    """The plan of a call, the last `count` of whose options are its own, and dtypes as in `_Known`."""
+    shared = len(options) - count
+    call = Call(inputs, names, *options[:shared])
+    plan = make(call, *options[shared:])
+    return plan, *call.types(plan)
 
 
 def _small(make: Any, x: Any, options: tuple[Any, ...]) -> tuple[Any, ...] | None:

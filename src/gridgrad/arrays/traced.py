@@ -1,6 +1,7 @@
 """PyTorch tensors while `torch.compile` or `torch.export` reads this code."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -19,9 +20,13 @@ from gridgrad.arrays.operator import (
 )
 from gridgrad.arrays.standard import Standard, name_of
 from gridgrad.arrays.torch import Torch, is_transforming
-from gridgrad.caching import remember
+from gridgrad.caching import constant, remember
 from gridgrad.engines.program import is_runnable
+from gridgrad.errors import GridError
 from gridgrad.plan import Plan
+
+# Samples up to which the one form of a joined dim takes less time, and the other above.
+_FEW = 1 << 13
 
 
 class Traced(Torch):
@@ -31,16 +36,19 @@ class Traced(Torch):
         return a is b  # nothing has an address yet
 
     def join(self, pieces: Sequence[tuple[Any, Any, Any]], dim: int) -> Any:
-        if pieces[0][2].device.type == "cpu":
+        _, n, piece = pieces[-1]
+        shape = (*piece.shape[:dim], n, *piece.shape[dim + 1 :])
+        few = not any(map(self.is_symbolic, shape)) and math.prod(shape) <= _FEW
+        if piece.device.type == "cpu" and not few:
             return super().join(pieces, dim)
         # A sum of padded pieces is one expression for each sample, which the compiler fuses with what comes
-        # before and after; a concatenation is memory of its own, which costs a GPU more.
-        n = pieces[-1][1]
+        # before and after; a concatenation is memory of its own, which costs a GPU more, and a step of its
+        # own for each piece, which costs more than few samples.
         padded = []
-        for first, last, piece in pieces:
+        for first, last, each in pieces:
             around = [0] * (2 * (piece.ndim - dim))
             around[-2:] = first, n - last
-            padded.append(torch.constant_pad_nd(piece, around))
+            padded.append(torch.constant_pad_nd(each, around))
         return reduce(add, padded)
 
     def is_symbolic(self, number: Any) -> bool:
@@ -63,21 +71,34 @@ class Traced(Torch):
         # A symbol is no part of an order, nor of a function with a backward pass of its own.
         if has_symbols(plan):
             return Standard.run(self, plan, inputs, results, computes)
-        if self._on_engine(plan, inputs, computes):
-            order = Order(
-                plan,
-                tuple(map(name_of, results)),
-                tuple(map(name_of, computes)),
-                tuple(range(plan.inputs)),
-                tuple(range(plan.outputs)),
-            )
-            _prepare()
-            return tuple(_operator(inputs, as_text(order)))
+        dtypes = [x.dtype for x in inputs]
+        if self._on_engine(inputs) and _is_simple(plan, dtypes, computes):
+            return _ordered(inputs, _order(plan, results, computes))
         if torch.is_grad_enabled() and any(x.requires_grad for x in inputs) and is_runnable(plan):
             return follow(Differentiated, Work(self.run, plan, results, computes), inputs)
         return Standard.run(self, plan, inputs, results, computes)
 
-    def _on_engine(self, plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
+    def beforehand(
+        self,
+        work_out: Callable[..., Any],
+        inputs: Sequence[Any],
+        options: tuple[Any, ...],
+        *more: Any,
+    ) -> tuple[Any, ...] | None:
+        shapes = tuple([tuple(x.shape) for x in inputs])
+        if not all(map(self._is_known, (*options, *shapes))) or not self._on_engine(inputs):
+            return None
+        dtypes = tuple([x.dtype for x in inputs])
+        order = _worked_out(work_out, shapes, dtypes, options, *more)
+        return None if order is None else _ordered(inputs, order)
+
+    def _is_known(self, value: Any) -> bool:
+        """Whether that is a number, a word, None, or several, which the compiler knows for all calls."""
+        if isinstance(value, tuple):
+            return all(map(self._is_known, value))
+        return isinstance(value, (int, float, str, type(None))) and not self.is_symbolic(value)
+
+    def _on_engine(self, inputs: Sequence[Any]) -> bool:
         """Whether the program is to call the CPU engine: that is faster than what the compiler makes."""
         return (
             torch.compiler.is_dynamo_compiling()
@@ -86,14 +107,48 @@ class Traced(Torch):
             and not is_transforming()
             and all(type(x) in (torch.Tensor, torch.nn.Parameter) for x in inputs)
             and all(x.device.type == "cpu" for x in inputs)
-            and all(x.dtype.is_complex == c.is_complex for x in inputs for c in computes)
-            and is_constant(plan)
         )
 
 
 _operator = register(Torch().run)
 
 
+def _is_simple(plan: Plan, dtypes: Sequence[Any], computes: Sequence[Any]) -> bool:
+    """Whether the operator can be told what to do."""
+    return all(x.is_complex == c.is_complex for x in dtypes for c in computes) and is_constant(plan)
+
+
+def _order(plan: Plan, results: Sequence[Any], computes: Sequence[Any]) -> str:
+    inputs, outputs = tuple(range(plan.inputs)), tuple(range(plan.outputs))
+    names = tuple(map(name_of, results)), tuple(map(name_of, computes))
+    return as_text(Order(plan, *names, inputs, outputs))
+
+
+def _ordered(inputs: Sequence[Any], order: str) -> tuple[Any, ...]:
+    _prepare()
+    return tuple(_operator(inputs, order))
+
+
+@constant
+def _worked_out(
+    work_out: Callable[..., Any], shapes: Any, dtypes: Any, options: Any, *more: Any
+) -> str | None:
+    """The order that a call comes to, or None if there is none.
+
+    The compiler evaluates this. Of all that it reads, it checks at every call of the program that it is
+    still the same, which for few samples takes longer than they do.
+    """
+    inputs = [
+        torch.empty(shape, dtype=dtype, device="meta")
+        for shape, dtype in zip(shapes, dtypes, strict=True)
+    ]
+    try:
+        plan, results, computes = work_out(inputs, options, *more)
+    except GridError:
+        return None  # it is raised when the compiler reads the same
+    return _order(plan, results, computes) if _is_simple(plan, dtypes, computes) else None
+
+
 @remember
 def _prepare() -> None:
-    fuse_by(Torch().run_by_reference)
+    fuse_by(Traced().run_by_reference)
