@@ -78,7 +78,9 @@ def _calibrate(call: Callable[[], Any]) -> tuple[int, float]:
     while True:
         seconds = _sample(call, loops)
         if loops == 1 and seconds < 10 * _SAMPLE_SECONDS:
-            seconds = min(seconds, _sample(call, 1), _sample(call, 1))  # the first was out of the cache
+            seconds = min(
+                seconds, _sample(call, 1), _sample(call, 1)
+            )  # the first was out of the cache
         if seconds * loops > _SAMPLE_SECONDS / 4:
             return max(1, math.ceil(_SAMPLE_SECONDS / seconds)), seconds
         loops *= 4
