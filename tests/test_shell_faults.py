@@ -222,9 +222,11 @@ def test_faults_at_work(fault, status, part, old, monkeypatch):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
-def test_a_full_disk_behind_stdout():
+@pytest.mark.parametrize("words", [["gradient", "f.npy"], ["--help"], ["--version"]])
+def test_a_full_disk_behind_stdout(words):
+    save(HILL)
     with open("/dev/full", "w") as full:
-        result = command("gradient", save(HILL), stdout=full)
+        result = command(*words, stdout=full)
     assert result.returncode == 2
     assert result.stderr == "gridgrad: No space left on device.\n"
 

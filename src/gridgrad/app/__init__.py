@@ -28,7 +28,8 @@ def main() -> None:
             _die(_SIGNALS[end.code])
         if isinstance(end.code, int) and end.code:
             _leave(end.code)
-        _finish()
+        if not end.code:
+            _finish()
         raise
     except ModuleNotFoundError as missing:
         if missing.name is None or missing.name.partition(".")[0] == "gridgrad":
@@ -39,6 +40,9 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(2)
+    except OSError as fault:  # stdout's, where no command is run: --help, --version
+        print(f"gridgrad: {fault.strerror or fault}.", file=sys.stderr)
+        _leave(2)
     except KeyboardInterrupt:
         print("gridgrad: Interrupted.", file=sys.stderr)
         _die(signal.SIGINT)
