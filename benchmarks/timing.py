@@ -44,6 +44,21 @@ def interleave(
     so. Each call was made before. The time includes letting go of the result, as in a program that calls
     again and again.
     """
+    gc.collect()
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _interleave(calls, rounds, budget)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _interleave(
+    calls: Mapping[Hashable, Callable[[], Any]],
+    rounds: int,
+    budget: float,
+) -> dict[Hashable, Times]:
     loops, slow, once = {}, set(), 0.0
     for key, call in calls.items():
         loops[key], each = _calibrate(call)
@@ -53,22 +68,15 @@ def interleave(
     rounds = max(rounds, min(_MOST_ROUNDS, int(budget / once)))
     seconds: dict[Hashable, list[float]] = {key: [] for key in calls}
     order, rng = list(calls), random.Random(1)
-    gc.collect()
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        for _ in range(rounds):
-            rng.shuffle(order)
-            for key in order:
-                if key in slow and len(seconds[key]) >= _SLOW_REPEATS:
-                    continue
-                time.sleep(_PAUSE_SECONDS)
-                if loops[key] > 1:
-                    calls[key]()  # back into the cache
-                seconds[key].append(_sample(calls[key], loops[key]))
-    finally:
-        if was_enabled:
-            gc.enable()
+    for _ in range(rounds):
+        rng.shuffle(order)
+        for key in order:
+            if key in slow and len(seconds[key]) >= _SLOW_REPEATS:
+                continue
+            time.sleep(_PAUSE_SECONDS)
+            if loops[key] > 1:
+                calls[key]()  # back into the cache
+            seconds[key].append(_sample(calls[key], loops[key]))
     return {key: Times(tuple(found), loops[key]) for key, found in seconds.items()}
 
 
@@ -77,10 +85,9 @@ def _calibrate(call: Callable[[], Any]) -> tuple[int, float]:
     loops = 1
     while True:
         seconds = _sample(call, loops)
-        if loops == 1 and seconds < 10 * _SAMPLE_SECONDS:
-            seconds = min(
-                seconds, _sample(call, 1), _sample(call, 1)
-            )  # the first was out of the cache
+        if loops == 1 and seconds < _SLOW_SECONDS:
+            # The first was out of the cache, or found out what later ones know.
+            seconds = min(seconds, _sample(call, 1), _sample(call, 1))
         if seconds * loops > _SAMPLE_SECONDS / 4:
             return max(1, math.ceil(_SAMPLE_SECONDS / seconds)), seconds
         loops *= 4
