@@ -119,7 +119,7 @@ class _Small(NamedTuple):
     """Numbers and sequences among the options: their places, themselves, and their types or those in them."""
     take: Small
     quick: Quick
-    """What `take` is of, and reads by address: another thread's may take its place elsewhere."""
+    """Whose tables `take` reads by address: kept alive, as another thread's may replace it elsewhere."""
 
 
 # What earlier calls worked out, by all that they were given but values; dropped when there are too many.
@@ -153,13 +153,11 @@ def answer(
             return found
     call = None
     if known is None:
-        if out is None:
-            found = library.beforehand(_work_out, inputs, (*options, *more), make, names, len(more))
-            if found is not None:
-                return found
-        call = Call(inputs, names, *options)
-        plan = make(call, *more)
-        known = _Known(plan, *call.types(plan))
+        how = (*options, *more), make, names, len(more)
+        found = library.beforehand(_work_out, inputs, *how) if out is None else None
+        if found is not None:
+            return found
+        call, known = _work_out(inputs, *how)
     plan, results, computes, _ = known
     if out is not None:
         read = [*inputs, *_arrays(library, options)]
@@ -182,12 +180,12 @@ def _work_out(
     make: Callable[..., Plan],
     names: Sequence[str],
     count: int,
-) -> tuple[Plan, list[Any], list[Any]]:
-    """The plan of a call, the last `count` of whose options are its own, and dtypes as in `_Known`."""
+) -> tuple[Call, _Known]:
+    """A call, the last `count` of whose options are those of `make`, and what its arguments mean."""
     shared = len(options) - count
     call = Call(inputs, names, *options[:shared])
     plan = make(call, *options[shared:])
-    return plan, *call.types(plan)
+    return call, _Known(plan, *call.types(plan))
 
 
 def _small(make: Any, x: Any, options: tuple[Any, ...]) -> tuple[Any, ...] | None:

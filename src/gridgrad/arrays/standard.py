@@ -218,9 +218,9 @@ class Standard:
         options: tuple[Any, ...],
         *more: Any,
     ) -> tuple[Any, ...] | None:
-        """The results of the plan that `work_out(inputs, options, *more)` finds, where a compiler reads this.
+        """The results of what `work_out(inputs, options, *more)` finds, where a compiler reads this.
 
-        None where it is to read `work_out` instead.
+        None where it is to read `work_out` instead, and where nothing but Python does.
         """
         return None
 

@@ -143,7 +143,7 @@ def _worked_out(
         for shape, dtype in zip(shapes, dtypes, strict=True)
     ]
     try:
-        plan, results, computes = work_out(inputs, options, *more)
+        _, (plan, results, computes, _) = work_out(inputs, options, *more)
     except GridError:
         return None  # it is raised when the compiler reads the same
     return _order(plan, results, computes) if _is_simple(plan, dtypes, computes) else None
