@@ -5,12 +5,15 @@ rows are passed by address: an array as an argument costs more than many a row.
 """
 
 from gridgrad.engines.layout import (
+    BEHIND,
     CACHE_LINE,
     CAREFUL,
     CARRIED_TO,
     CHUNK_BYTES,
     COUNT,
+    FACTORS,
     FAR,
+    FETCHED,
     FIRST,
     FIXED,
     HEADER,
@@ -26,6 +29,8 @@ from gridgrad.engines.layout import (
     ROW_DIM,
     RULE_BYTES,
     RULES,
+    ROWS,
+    ROWS_BYTES,
     RUN,
     SINGLE,
     STEP_BYTES,
@@ -34,6 +39,7 @@ from gridgrad.engines.layout import (
     STRETCH,
     TERM_BYTES,
     TILE,
+    TOGETHER,
     UPPER,
     VARYING,
     WIDE,
@@ -44,6 +50,7 @@ from gridgrad.engines.layout import (
 from gridgrad.engines.loops import bring, line_weights, rescue
 from gridgrad.engines.steps import begin_of, divisor_of, edges, gather, rule_of, sum_up
 from gridgrad.engines.varied import varied
+from gridgrad.engines.weighted import weighted_rows
 from gridgrad.engines.words import (
     fence,
     get,
@@ -178,6 +185,31 @@ def _group(
     return finite
 
 
+@loop
+def _together(
+    row, pitch, n, x, origins, strides, dims, index, place, after, lists, term, rules, steps, weights, size,
+    streams, s,
+):  # fmt: skip
+    """n samples of ROWS rows, of that `place` in each and on, if they have one rule; whether they are made.
+
+    The first is at address `row` and the others `pitch` bytes apart; rows from `after` on are another's.
+    """
+    d, how = dims - 1, integers(term)
+    i, lower = get(index, d), read(how, LOWER)
+    if i + ROWS > after or i < lower or i + ROWS > read(how, N) - read(how, UPPER):
+        return False
+    number = read(how, RULES) + lower
+    count = gather(
+        lists, row - row, x, origins, strides, dims, index, place * size, place, number, term, 1, rules, steps,
+        weights, size, s,
+    )  # fmt: skip
+    divisor = divisor_of(rules, number)
+    return count > 0 and weighted_rows(
+        row, n, streams, pitch, read(integers(strides), read(how, INPUT) * dims + d), lists, lists + BEHIND,
+        lists + FACTORS, lists + FETCHED, count, type(s)(divisor), divisor != 1, s,
+    )  # fmt: skip
+
+
 @part
 def _row(
     row, x, origins, strides, dims, index, first, last, chunk, length, group, after, rules, steps, weights,
@@ -268,6 +300,7 @@ def kernel(sources):
         put(integers(manner), PATCHES, spare + 6 * CHUNK_BYTES)
         put(integers(manner), CARRIED_TO, 0)
         # One output of a box after another, each written in one go, while the inputs stay in the cache.
+        made = low = high = n_boxes - n_boxes  # a literal would be of a type of its own
         for job in range(n_boxes * n_outputs):
             output, box = job % n_outputs, integers(boxes + 8 * (2 * dims + 2) * (job // n_outputs))
             if output == 0:
@@ -280,11 +313,26 @@ def kernel(sources):
                 put(index, d, read(box, d))
             while True:
                 row = begin_of(out, origins, strides, dims, index, n_inputs + output)
-                _row(
-                    row, x, origins, strides, dims, index, read(box, 2 * dims), read(box, 2 * dims + 1),
-                    chunk, length, group, stop, rules, steps, weights, size, spare, manner, lists, streams,
-                    unit,
-                )  # fmt: skip
+                begin, end = read(box, 2 * dims), read(box, 2 * dims + 1)
+                if made == 0 and read(integers(group), TOGETHER):
+                    pitch = read(integers(strides), (n_inputs + output) * dims + dims - 1)
+                    low = begin + (-(row + begin * size) & (CACHE_LINE - 1)) // size
+                    high = end - (end - low) * size % ROWS_BYTES // size
+                    if low < high and pitch % CACHE_LINE == 0 and _together(
+                        row + low * size, pitch, high - low, x, origins, strides, dims, index, low,
+                        read(box, 2 * dims - 1), lists, group, rules, steps, weights, size, streams, unit,
+                    ):  # fmt: skip
+                        made = ROWS
+                # What is not made of the row, before and after what is.
+                first, last = begin, low if made else end
+                for _ in range(2):
+                    if first < last:
+                        _row(
+                            row, x, origins, strides, dims, index, first, last, chunk, length, group, stop,
+                            rules, steps, weights, size, spare, manner, lists, streams, unit,
+                        )  # fmt: skip
+                    first, last = high if made else end, end
+                made -= made > 0
                 d = dims - 1
                 while d >= 0:
                     put(index, d, get(index, d) + 1)

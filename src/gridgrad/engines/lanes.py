@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 INTEGER, POINTER, BIT = ir.IntType(64), ir.PointerType(), ir.IntType(1)
-_HALF = ir.IntType(32)
+_HALF, _BYTE = ir.IntType(32), ir.IntType(8)
 
 
 class Lanes:
@@ -34,12 +34,12 @@ class Lanes:
             self.builder.inttoptr(found, POINTER), typ=kind, align=width.constant
         )
 
-    def load(self, row: Any, j: Any) -> Any:
-        """The samples from the j-th on of a row that begins at address `row`."""
-        return self.builder.load(self._place(row, j), typ=self.vector, align=self.size)
+    def load(self, row: Any, j: Any, more: int = 0) -> Any:
+        """The samples from j + more on of a row that begins at address `row`."""
+        return self.builder.load(self._place(row, j, more), typ=self.vector, align=self.size)
 
-    def store(self, value: Any, row: Any, j: Any) -> None:
-        self.builder.store(value, self._place(row, j), align=self.size)
+    def store(self, value: Any, row: Any, j: Any, more: int = 0) -> None:
+        self.builder.store(value, self._place(row, j, more), align=self.size)
 
     def load_some(self, row: Any, j: Any, first: Any, last: Any, others: Any) -> Any:
         """What stands from the j-th on in the lanes from one up to another, and in the others theirs."""
@@ -54,27 +54,32 @@ class Lanes:
         align = ir.Constant(_HALF, self.size)
         return self.builder.call(function, (self._place(row, j), align, some, others))
 
-    def stream(self, value: Any, row: Any, j: Any) -> None:
+    def stream(self, value: Any, row: Any, j: Any, more: int = 0) -> None:
         """Store a line of the cache past the caches; one begins there."""
         size = self.size * self.lanes
-        stored = self.builder.store(value, self._place(row, j), align=size)
+        stored = self.builder.store(value, self._place(row, j, more), align=size)
         yes = self.builder.module.add_metadata([ir.Constant(_HALF, 1)])
         stored.set_metadata("nontemporal", yes)
 
-    def prefetch(self, row: Any, j: Any) -> None:
+    def prefetch(self, row: Any, j: Any, more: int = 0) -> None:
         """Fetch that place into the cache's second level, to be read; there need be no memory."""
         function = self._function("llvm.prefetch.p0", ir.VoidType(), (POINTER, _HALF, _HALF, _HALF))
         to_read, second_level, data = (ir.Constant(_HALF, value) for value in (0, 2, 1))
-        self.builder.call(function, (self._place(row, j), to_read, second_level, data))
+        self.builder.call(function, (self._place(row, j, more), to_read, second_level, data))
 
     def put(self, value: Any, table: Any, column: int) -> None:
         """An integer into a column of a table."""
         place = self.builder.add(table, constant(8 * column))
         self.builder.store(value, self.builder.inttoptr(place, POINTER), align=8)
 
-    def _place(self, row: Any, j: Any) -> Any:
+    def _place(self, row: Any, j: Any, more: int = 0) -> Any:
+        # What is known beforehand comes last, so that it becomes a part of the instruction: an address made
+        # of two registers costs a register and time.
         offset = self.builder.mul(j, constant(self.size))
-        return self.builder.inttoptr(self.builder.add(row, offset), POINTER)
+        place = self.builder.inttoptr(row, POINTER)
+        for distance in (offset, *([constant(more * self.size)] if more else [])):
+            place = self.builder.gep(place, [distance], source_etype=_BYTE)
+        return place
 
     def spread(self, value: Any) -> Any:
         """A number in every lane."""

@@ -6,10 +6,12 @@ HEADER = 10
 # to stay in the first-level cache; enough that what is done once a chunk costs little.
 CHUNK_BYTES = 12 << 10
 # The same where it is not: as many as samples at the edges inside them, which are kept meanwhile, allow.
-STRETCH_BYTES = 32 << 10
+STRETCH_BYTES = 64 << 10
 # Bytes of a line of the cache, and of what loops make at a time at most.
 CACHE_LINE = 64
 BLOCK_BYTES = 4 * CACHE_LINE
+# Rows that are made together, as far as they are whole blocks of so many bytes.
+ROWS, ROWS_BYTES = 4, 2 * CACHE_LINE
 MOST_DIMS = 64  # as in NumPy
 # Columns of the table of terms. Terms of one output are made together, in groups of MEMBERS, which the first
 # of them tells; SINGLE ones, whose weights vary inside rows, are groups of their own. TILE is 0, or so many
@@ -18,12 +20,16 @@ MOST_DIMS = 64  # as in NumPy
 # each, from which weights are made, or 0. NOTHING is where a row of zeros stands, in bytes from the weights,
 # for groups whose sums begin with another's. FETCH is how many bytes beyond the sample itself the cache is to
 # fetch, while a group is made, what comes after the furthest that it reads. STREAMABLE says that a group may
-# be written past the caches. STRETCH is the samples of a row that are made at a time.
+# be written past the caches. STRETCH is the samples of a row that are made at a time. TOGETHER says that
+# the term reads along the dim that leads from row to row, so that ROWS rows are made together. EDGE_FIRST and
+# EDGE_LAST are how many samples at the beginning of the dim and at its end its edges read, which are brought
+# together from many lines to make their edges at once, or 0 where that is not worth it.
 (
     OUTPUT, INPUT, ROW_DIM, N, RUN, LOWER, UPPER, RULES, VARYING, TILE, CAREFUL, WIDE, SINGLE, MEMBERS,
-    LINE, LINE_BYTES, NOTHING, FETCH, STREAMABLE, STRETCH,
-) = range(20)  # fmt: skip
-TERM_COLUMNS = 20
+    LINE, LINE_BYTES, NOTHING, FETCH, STREAMABLE, STRETCH, TOGETHER,
+    EDGE_FIRST, EDGE_LAST,
+) = range(23)  # fmt: skip
+TERM_COLUMNS = 23
 TERM_BYTES = 8 * TERM_COLUMNS
 # Columns of the table of rules (a rule is a stencil's row), which serves COUNT steps from FIRST on and
 # divides by the float with the bits of DIVISOR.
@@ -41,6 +47,11 @@ MOST_STEPS = 64
 # Where lists begin, in bytes, of the steps of a group at one sample: of the addresses ahead (at 0) and
 # behind, of the factors that the differences take, and of what is to be fetched.
 BEHIND, FACTORS, FETCHED = 8 * MOST_STEPS, 16 * MOST_STEPS, 24 * MOST_STEPS
+# Where samples are brought together for edges, in bytes after these lists: so many columns at most, each of
+# one sample of so many lines, and a column of what is made.
+GATHERED = 32 * MOST_STEPS + CACHE_LINE
+MOST_COLUMNS, LINES = 48, 64
+LISTS_BYTES = GATHERED + (MOST_COLUMNS + 1) * LINES * 8
 # How a row is written: past the caches, if STREAMS is not 0. Meanwhile patches are put in the place of what
 # is made of samples at edges: so many, WIDTH, that are neighbours, in each PERIOD, from sample ZONE on. They
 # lie one after another at address PATCHES. What is carried over, from a line of the cache that is not whole

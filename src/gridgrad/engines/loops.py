@@ -15,6 +15,7 @@ from gridgrad.engines.layout import (
     CARRIED_FROM,
     CARRIED_TO,
     LINE_CARRIED,
+    LINES,
 )
 from gridgrad.engines.words import (
     copy,
@@ -26,6 +27,7 @@ from gridgrad.engines.words import (
     most,
     pointer,
     put,
+    put_alone,
     read,
     stream,
 )
@@ -109,23 +111,6 @@ def singles(
     plus, minus, w = integers(ahead), integers(behind), pointer(weights, s)
     # What is added to -0 is itself, whatever its sign.
     begin, start = origin, type(s)(-0.0 if count else 0.0)
-    # Where a period has one, four at a time: their sums do not wait for each other.
-    while run == 1 and first <= begin and begin + 3 * period < last:
-        j0 = begin - first
-        j1, j2, j3 = j0 + period, j0 + 2 * period, j0 + 3 * period
-        v0 = v1 = v2 = v3 = start
-        for i in range(count):
-            a, b, weight = pointer(get(plus, i), s), pointer(get(minus, i), s), get(w, i)
-            v0 = fma(weight, _change(a, b, j0, s), v0)
-            v1 = fma(weight, _change(a, b, j1, s), v1)
-            v2 = fma(weight, _change(a, b, j2, s), v2)
-            v3 = fma(weight, _change(a, b, j3, s), v3)
-        finite &= _put_single(out, k, v0, divisor, s)
-        finite &= _put_single(out, k + pitch, v1, divisor, s)
-        finite &= _put_single(out, k + 2 * pitch, v2, divisor, s)
-        finite &= _put_single(out, k + 3 * pitch, v3, divisor, s)
-        begin += 4 * period
-        k += 4 * pitch
     while begin < last:
         for j in range(most(begin, first), least(begin + run, last)):
             value = start
@@ -136,6 +121,29 @@ def singles(
         begin += period
         k += pitch
     return finite
+
+
+@loop
+def bring_together(columns, line, samples, lines, room, first, last, size, s):
+    """The first and the last samples of `lines` lines, from address `line` on, as columns, LINES apart.
+
+    There is `room` for lines that are not there: they are another's.
+    """
+    found = pointer(columns, s)
+    for k in range(room):
+        row = pointer(line + least(k, lines - 1) * samples * size, s)
+        for j in range(first):
+            put_alone(found, j * LINES + k, get(row, j))
+        for j in range(last):
+            put_alone(found, (first + j) * LINES + k, get(row, samples - last + j))
+
+
+@loop
+def scatter(out, pitch, column, n, s):
+    """out[pitch k] = column[k]"""
+    target, found = pointer(out, s), pointer(column, s)
+    for k in range(n):
+        put_alone(target, pitch * k, get(found, k))
 
 
 @loop

@@ -101,37 +101,39 @@ class Pass:
         self, lanes: Lanes, made: Sequence[Any], at: Any, here: Any, left: Any, is_whole: Any
     ) -> None:  # fmt: skip
         builder = self._builder
-        places = [builder.add(here, constant(k * lanes.lanes)) for k in range(len(made))]
+        places = [k * lanes.lanes for k in range(len(made))]
         streams = builder.icmp_signed("!=", self._streams, constant(0))
         with builder.if_else(streams) as (past_caches, through_caches):
             with past_caches:
-                values = self._patched(lanes, made, places)
+                values = self._patched(lanes, made, here, places)
                 with builder.if_else(is_whole) as (whole, rest):
                     with whole:
-                        for value, j in zip(values, places, strict=True):
-                            lanes.stream(value, self._address, j)
+                        for value, more in zip(values, places, strict=True):
+                            lanes.stream(value, self._address, here, more)
                     with rest:
                         if len(values) == 1:
                             self._carry(lanes, values[0], at, here, left)
             with through_caches:
-                for value, j in zip(made, places, strict=True):
-                    lanes.store(value, self._address, j)
+                for value, more in zip(made, places, strict=True):
+                    lanes.store(value, self._address, here, more)
 
-    def _patched(self, lanes: Lanes, made: Sequence[Any], places: Sequence[Any]) -> Sequence[Any]:
+    def _patched(
+        self, lanes: Lanes, made: Sequence[Any], here: Any, places: Sequence[int]
+    ) -> Sequence[Any]:  # fmt: skip
         """The vectors with the patches of the zone that they touch; none touch two."""
         builder = self._builder
         # The first zone that ends after the block's begin.
-        past = builder.sub(builder.add(places[0], self._period), self._zone)
+        past = builder.sub(builder.add(here, self._period), self._zone)
         past = builder.sub(past, self._width)
         is_past = builder.icmp_signed(">", past, constant(0))
         k = builder.udiv(builder.select(is_past, past, constant(0)), self._period)
         zone = builder.add(self._zone, builder.mul(k, self._period))
-        end = builder.add(places[-1], constant(lanes.lanes))
+        end = builder.add(here, constant(places[-1] + lanes.lanes))
         values = [cgutils.alloca_once_value(builder, value) for value in made]
         with builder.if_then(builder.icmp_signed("<", zone, end)):
             patch = builder.mul(k, self._width)
-            for kept, value, j in zip(values, made, places, strict=True):
-                first = builder.sub(zone, j)
+            for kept, value, more in zip(values, made, places, strict=True):
+                first = builder.sub(zone, builder.add(here, constant(more)))
                 last = builder.add(first, self._width)
                 found = lanes.load_some(
                     self._patches, builder.sub(patch, first), first, last, value

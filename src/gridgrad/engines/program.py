@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gridgrad.boundary import PERIODIC
-from gridgrad.engines.layout import CHUNK_BYTES, MOST_STEPS
+from gridgrad.engines.layout import CHUNK_BYTES, MOST_STEPS, ROWS
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
@@ -18,7 +18,7 @@ _CACHED = 1 << 19
 # Bytes of the planes around a plane, above which they are cut into blocks of so many bytes to stay cached.
 _PLANES, _PLANE_BLOCK = 1 << 23, 1 << 18
 # Bytes that are fetched ahead: four pages.
-_AHEAD = 1 << 14
+_AHEAD = 1 << 16
 # Fewer lines than this are not worth keeping the weights of a long one.
 _LINES = 16
 
@@ -87,6 +87,10 @@ def cached_blocks(route: Walk, reach: Sequence[int], size: int, threads: int) ->
         blocks[1] = max(8 * reach[1], 1, _PLANE_BLOCK * blocks[1] // plane)
         plane = plane // shape[1] * blocks[1]
     blocks[0] = min(shape[0], max(1, _CACHED // max(plane, 1)))
+    if len(blocks) == 2 and blocks[0] < ROWS <= shape[0]:
+        # Enough to be made together, of so few lines that these stay cached nearly as well.
+        lines = 2 * _CACHED * blocks[1] // (ROWS * plane)
+        blocks = [ROWS, min(blocks[1], max(8 * reach[1], 1, lines))]
     wanted = 4 * threads if threads > 1 else 1
     for dim in (1, 0, *range(2, len(blocks))) if len(blocks) > 1 else (0,):
         n = shape[dim]

@@ -5,17 +5,23 @@ A step is a weighted difference of two samples. Tables and rows are passed by ad
 
 from gridgrad.engines.layout import (
     BEHIND,
+    CACHE_LINE,
     CAREFUL,
     COUNT,
     DIVISOR,
+    EDGE_FIRST,
+    EDGE_LAST,
     FACTORS,
     FETCH,
     FETCHED,
     FIRST,
     FIXED,
+    GATHERED,
     INPUT,
+    LINES,
     LOWER,
     MINUS,
+    MOST_COLUMNS,
     NOTHING,
     OTHER,
     PATCHES,
@@ -31,8 +37,8 @@ from gridgrad.engines.layout import (
     ZONE,
     N,
 )
-from gridgrad.engines.loops import bring, divide, nothing, singles
-from gridgrad.engines.weighted import weighted
+from gridgrad.engines.loops import bring, bring_together, divide, nothing, scatter, singles
+from gridgrad.engines.weighted import weighted, weighted_row
 from gridgrad.engines.words import get, integers, least, loop, part, pointer, put, read
 
 
@@ -105,7 +111,7 @@ def gather(
     return count
 
 
-@part
+@loop
 def sum_up(row, n, manner, lists, count, divisor, wide, s):
     """The gathered steps' sum, / divisor."""
     if count == 0:
@@ -142,25 +148,64 @@ def edges(
     term, finite = integers(terms), True
     lower, upper = read(term, LOWER), read(term, UPPER)
     samples, run = read(term, N), read(term, RUN)
-    period = samples * run
-    for k in range(lower + upper):
-        origin = (k if k < lower else samples - upper - lower + k) * run
-        origin += (start - origin - run + period) // period * period
-        if origin >= stop:
-            continue
-        number = read(term, RULES) + k + (k >= lower)
-        count = gather(
-            lists, old + (start - first) * size if old else 0, x, origins, strides, dims, index,
-            start * size, start, number, terms, members, rules, steps, weights, size, s,
-        )  # fmt: skip
-        target, pitch = row + (origin - first) * size, period
-        if manner:
-            past, pitch = origin - get(integers(manner), ZONE), (lower + upper) * run
-            target = (
-                get(integers(manner), PATCHES) + (past // period * pitch + past % period) * size
-            )
-        finite &= singles(
-            target, pitch, lists, lists + BEHIND, lists + FACTORS, count, start, stop,
-            origin, run, period, divisor_of(rules, number), s,
-        )  # fmt: skip
+    period, pitch = samples * run, samples * run
+    target, slots = row - first * size, 0
+    if manner:
+        # Patches begin with the upper edges of one line and go on with the lower ones of the next.
+        pitch = (lower + upper) * run
+        slots = get(integers(manner), ZONE) + upper * run
+        target = get(integers(manner), PATCHES) + (upper * run - slots // period * pitch) * size
+    columns, room, here = lists + GATHERED, start - start, start - start
+    head, tail = read(term, EDGE_FIRST) * size, read(term, EDGE_LAST) * size
+    together = head != 0 and members == 1 and old == 0 and s == 1 and stop - start > 4 * period
+    low = start
+    while low < stop:
+        line, high = low // period, stop
+        if together:
+            high = least(stop, (line + LINES) * period)
+        end = (high - 1) // period + 1
+        if together:
+            here = begin_of(x, origins, strides, dims, index, read(term, INPUT))
+            room = -(-(end - line) * size // CACHE_LINE) * CACHE_LINE // size
+            bring_together(
+                columns, here + line * period * size, samples, end - line, room, head // size, tail // size,
+                size, s,
+            )  # fmt: skip
+        for k in range(lower + upper):
+            i = k if k < lower else samples - upper - lower + k
+            # The lines whose edge is, in part, in the range.
+            begin = line if line * period + (i + 1) * run > low else line + 1
+            after = end if (end - 1) * period + i * run < high else end - 1
+            if begin >= after:
+                continue
+            number = read(term, RULES) + k + (k >= lower)
+            count = gather(
+                lists, old + (low - first) * size if old else 0, x, origins, strides, dims, index,
+                low * size, low, number, terms, members, rules, steps, weights, size, s,
+            )  # fmt: skip
+            to = target + (begin * pitch + i * run) * size
+            if manner and k >= lower:
+                to += (pitch - period) * size
+            if together and count:
+                # What is read of each line stands in a column.
+                shift = here + (low - i) * size
+                for place in range(lists, lists + 2 * BEHIND, BEHIND):
+                    at = integers(place)
+                    for step in range(count):
+                        j = get(at, step) - shift
+                        j -= 0 if j < head else samples * size - tail - head
+                        put(at, step, columns + j * LINES)
+                made = columns + MOST_COLUMNS * LINES * size
+                divisor = type(s)(divisor_of(rules, number))
+                finite &= weighted_row(
+                    made, room, begin - begin, 0, 0, lists, lists + BEHIND, lists + FACTORS, lists, count, divisor,
+                    divisor != 1, s,
+                )  # fmt: skip
+                scatter(to, pitch, made + (begin - line) * size, after - begin, s)
+            else:
+                finite &= singles(
+                    to, pitch, lists, lists + BEHIND, lists + FACTORS, count, low, high,
+                    begin * period + i * run, run, period, divisor_of(rules, number), s,
+                )  # fmt: skip
+        low = high
     return finite

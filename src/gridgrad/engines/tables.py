@@ -9,6 +9,9 @@ import numpy as np
 from gridgrad.boundary import Fixed, place
 from gridgrad.engines.layout import (
     BLOCK_BYTES,
+    EDGE_FIRST,
+    EDGE_LAST,
+    MOST_COLUMNS,
     CAREFUL,
     FETCH,
     FIXED,
@@ -29,6 +32,7 @@ from gridgrad.engines.layout import (
     STRETCH,
     STRETCH_BYTES,
     TERM_COLUMNS,
+    TOGETHER,
     TILE,
     UPPER,
     VARYING,
@@ -72,6 +76,7 @@ class _Tables:
         inside = term.dim >= route.split
         tile, line = 0, 0
         first_rule = len(self.rules)
+        self._last_dim = route.split - 1
         varying, careful, single = -1, False, False
         for i, row in enumerate(stencil.lower):
             self._add_rule(as_numbers(row), stride, stencil, i, n)
@@ -105,6 +110,8 @@ class _Tables:
         )  # fmt: skip
         found[WIDE], found[SINGLE], found[MEMBERS] = self._is_wide(stencil), single, 1
         found[LINE], found[LINE_BYTES] = line, stencil.line.itemsize if line else 0
+        if tile and run == 1 and not found[WIDE]:
+            found[EDGE_FIRST], found[EDGE_LAST] = _read_by_edges(stencil, n)
         self.terms.append(found)
 
     def finish(self) -> Any:
@@ -156,6 +163,10 @@ class _Tables:
                 is_alone = len(found) == 1 and not term[LINE]
                 term[STRETCH] = self._stretch if is_alone else self._chunk
                 term[STREAMABLE] = self._is_streamable(term)
+                term[TOGETHER] = (
+                    len(found) == term[MEMBERS] == 1 and term[VARYING] < 0 and not term[WIDE]
+                    and 0 <= term[ROW_DIM] == self._last_dim
+                )  # fmt: skip
 
     def _heads(self) -> Iterator[list[int]]:
         """The first term of each group."""
@@ -226,6 +237,22 @@ class _Tables:
             and isinstance(divisor, np.float64)
             and np.float32(divisor) != divisor
         )
+
+
+def _read_by_edges(stencil: Stencil, n: int) -> tuple[int, int]:
+    """How many samples at the beginning and at the end edges read; (0, 0) if that is not all, or many."""
+    edges = [(i, row) for i, row in enumerate(stencil.lower)]
+    edges += [(i, row) for i, row in enumerate(stencil.upper, n - len(stencil.upper))]
+    read = set()
+    for i, row in edges:
+        for _, *offsets in as_numbers(row).differences():
+            for k in offsets:
+                if k is None or isinstance(_end(i + k, n, row.sides), Fixed):
+                    return 0, 0
+                read.add(_end(i + k, n, row.sides))
+    first = max((j + 1 for j in read if 2 * j < n), default=0)
+    last = max((n - j for j in read if 2 * j >= n), default=0)
+    return (first, last) if first + last <= MOST_COLUMNS else (0, 0)
 
 
 def _end(index: int, n: int, sides: Any) -> Any:

@@ -55,7 +55,7 @@ def _run(over: Pass, lanes: Lanes, vectors: int, args: Any, *, careful: bool = F
     builder = lanes.builder
 
     def make(first: Any) -> list[Any]:
-        places = [builder.add(first, constant(k * lanes.lanes)) for k in range(vectors)]
+        places = [k * lanes.lanes for k in range(vectors)]
         factor, zero = lanes.spread(scale), lanes.number_of(0.0)
 
         def plus(i: Any) -> Any:
@@ -64,11 +64,13 @@ def _run(over: Pass, lanes: Lanes, vectors: int, args: Any, *, careful: bool = F
             return builder.add(here, lanes.entry(steps, column, INTEGER))
 
         def samples(address: Any) -> list[Any]:
-            return [builder.fmul(lanes.load(address, j), factor) for j in places]
+            return [builder.fmul(lanes.load(address, first, more), factor) for more in places]
 
         references = samples(centre)
         if careful:
-            unread = [builder.fcmp_ordered("==", lanes.load(own, j), zero) for j in places]
+            unread = [
+                builder.fcmp_ordered("==", lanes.load(own, first, more), zero) for more in places
+            ]
             others = samples(plus(constant(0)))
             references = [
                 builder.select(no, there, f)
@@ -79,8 +81,8 @@ def _run(over: Pass, lanes: Lanes, vectors: int, args: Any, *, careful: bool = F
         some = [cgutils.alloca_once(builder, unread[0].type) for _ in places] if careful else []
         with builder.if_else(begun) as (more, fresh):
             with more:
-                for total, j in zip(sums, places, strict=True):
-                    builder.store(lanes.load(old, j), total)
+                for total, more in zip(sums, places, strict=True):
+                    builder.store(lanes.load(old, first, more), total)
             with fresh:
                 # What is added to this is itself, whatever its sign.
                 for total in sums:
@@ -90,8 +92,8 @@ def _run(over: Pass, lanes: Lanes, vectors: int, args: Any, *, careful: bool = F
         with cgutils.for_range(builder, count) as loop:
             theirs = samples(plus(loop.index))
             mine = builder.add(weights, builder.mul(loop.index, stride))
-            for k, j in enumerate(places):
-                weight, total = lanes.load(mine, j), builder.load(sums[k])
+            for k, place in enumerate(places):
+                weight, total = lanes.load(mine, first, place), builder.load(sums[k])
                 change = builder.fsub(theirs[k], references[k])
                 found = lanes.multiply_add(weight, change, total)
                 if careful:

@@ -1,5 +1,6 @@
 """The loop that all stencils of numbers run in: a weighted sum of differences of rows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -8,7 +9,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gridgrad.engines.lanes import INTEGER, Lanes, constant
+from gridgrad.engines.lanes import BIT, INTEGER, Lanes, constant
+from gridgrad.engines.layout import CACHE_LINE, ROWS, ROWS_BYTES
 from gridgrad.engines.passes import Pass
 
 # Vectors, each a line of the cache, that are worked on together: four fill half of sixteen registers of
@@ -40,14 +42,16 @@ def weighted(
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        # Inside the functions that call it, its loops would share registers with all that stands around.
+        builder.function.attributes.add("noinline")
         row, n, manner, *rest, divides, shares, scale = args
         number = context.get_value_type(s)
         over = Pass(typingctx, context, builder, s, row, n, manner)
         is_plain = builder.fcmp_ordered("==", scale, ir.Constant(number, 1.0))
-        with builder.if_then(is_plain), builder.if_else(shares) as (shared, apart):
+        with builder.if_then(is_plain), builder.if_else(shares) as (shared, separate):
             with shared:
                 _run(over, _SHARED, (*rest, divides), shares=True)
-            with apart:
+            with separate:
                 _run(over, _APART, (*rest, divides))
         _run(over, 1, (*rest, divides), scale=scale)
         return builder.select(over.finite, over.done, builder.not_(over.done))
@@ -56,49 +60,109 @@ def weighted(
     return types.int64(*addresses, s, types.boolean, types.boolean, s), codegen
 
 
+def _together(rows: int, bytes_of_each: int) -> Any:
+    """A loop over so many rows at once, which are made in blocks of so many bytes."""
+
+    @intrinsic
+    def together(
+        typingctx: Any, row: Any, n: Any, streams: Any, pitch: Any, apart: Any, ahead: Any, behind: Any,
+        weights: Any, fetched: Any, count: Any, divisor: Any, divides: Any, s: Any,
+    ) -> Any:  # fmt: skip
+        if not isinstance(s, types.Float):
+            return None
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            row, n, streams, pitch, apart, *rest, _ = args
+            number = context.get_value_type(s)
+            lanes = Lanes(builder, number, CACHE_LINE // Lanes(builder, number, 1).size)
+            block = bytes_of_each // lanes.size
+            finite = cgutils.alloca_once_value(builder, ir.Constant(BIT, 1))
+            past_caches = builder.icmp_signed("!=", streams, constant(0))
+            with cgutils.for_range_slice(builder, constant(0), n, constant(block)) as (here, _):
+                read, written = (
+                    [
+                        (builder.mul(each, constant(k)), more)
+                        for k in range(rows)
+                        for more in range(0, block, lanes.lanes)
+                    ]
+                    for each in (apart, pitch)
+                )
+                made = _sums(lanes, here, read, tuple(rest), fetches=rows > 1)
+                whole = builder.and_(builder.load(finite), lanes.are_finite(made))
+                builder.store(whole, finite)
+                with builder.if_else(past_caches) as (past, through):
+                    for branch, store in ((past, lanes.stream), (through, lanes.store)):
+                        with branch:
+                            for value, (shift, more) in zip(made, written, strict=True):
+                                store(value, builder.add(row, shift), here, more)
+            return builder.load(finite)
+
+        addresses = (types.int64,) * 10
+        return types.boolean(*addresses, s, types.boolean, s), codegen
+
+    return together
+
+
+# f(row, n, streams, pitch, apart, and what `weighted` is given): the same for ROWS rows at once, which lie
+# `pitch` bytes one after another, of samples `apart` bytes one after another. What a row reads, the next one
+# reads too, while it is in the first-level cache; row after row, a stencil along the dim that leads from row
+# to row waits for the second level. n are whole blocks of ROWS_BYTES, and if it `streams` lines of the cache
+# begin at all rows. It says whether all that is made is finite.
+weighted_rows = _together(ROWS, ROWS_BYTES)
+# The same for one short row, of whole lines of the cache.
+weighted_row = _together(1, CACHE_LINE)
+
+
 def _run(over: Pass, vectors: int, args: Any, *, scale: Any = None, shares: bool = False) -> None:
     """As many blocks of so many vectors as there are samples left for."""
-    ahead, behind, weights, fetched, count, divisor, divides = args
     lanes = over.lanes()
-    builder = lanes.builder
 
     def make(here: Any) -> list[Any]:
-        def sample(address: Any, k: int) -> Any:
-            found = lanes.load(address, builder.add(here, constant(k * lanes.lanes)))
-            return found if scale is None else builder.fmul(found, lanes.spread(scale))
-
-        def samples(address: Any) -> list[Any]:
-            return [sample(address, k) for k in range(vectors)]
-
-        def step(i: Any) -> tuple[Any, list[Any]]:
-            """The weight of a step and its differences."""
-            plus = lanes.entry(ahead, i, INTEGER)
-            theirs = reference if shares else samples(lanes.entry(behind, i, INTEGER))
-            changes = [builder.fsub(sample(plus, k), theirs[k]) for k in range(vectors)]
-            return lanes.spread(lanes.entry(weights, i, lanes.number)), changes
-
-        if vectors > 1:
-            _fetch(lanes, fetched, here, vectors)
-        sums = [cgutils.alloca_once(builder, lanes.vector) for _ in range(vectors)]
-        reference = samples(lanes.entry(behind, constant(0), INTEGER)) if shares else []
-        weight, changes = step(constant(0))
-        for total, change in zip(sums, changes, strict=True):
-            builder.store(builder.fmul(weight, change), total)
-        with cgutils.for_range_slice(builder, constant(1), count, constant(1)) as (i, _):
-            weight, changes = step(i)
-            for total, change in zip(sums, changes, strict=True):
-                builder.store(lanes.multiply_add(weight, change, builder.load(total)), total)
-        with builder.if_then(divides):
-            for total in sums:
-                builder.store(builder.fdiv(builder.load(total), lanes.spread(divisor)), total)
-        return [builder.load(total) for total in sums]
+        places = [(constant(0), k * lanes.lanes) for k in range(vectors)]
+        return _sums(lanes, here, places, args, fetches=vectors > 1, scale=scale, shares=shares)
 
     over.run(lanes, vectors, make)
 
 
-def _fetch(lanes: Lanes, fetched: Any, here: Any, vectors: int) -> None:
+def _sums(
+    lanes: Lanes, here: Any, places: Sequence[tuple[Any, int]], args: Any, *, fetches: bool = True,
+    scale: Any = None, shares: bool = False,
+) -> list[Any]:  # fmt: skip
+    """The sums in vectors at some places: so many bytes after a row's begin, so many samples after `here`."""
+    ahead, behind, weights, fetched, count, divisor, divides = args
     builder = lanes.builder
-    with cgutils.for_range(builder, lanes.entry(fetched, constant(0), INTEGER)) as loop:
-        far = lanes.entry(fetched, builder.add(loop.index, constant(1)), INTEGER)
-        for k in range(vectors):
-            lanes.prefetch(far, builder.add(here, constant(k * lanes.lanes)))
+
+    def sample(address: Any, place: tuple[Any, int]) -> Any:
+        shift, more = place
+        found = lanes.load(builder.add(address, shift), here, more)
+        return found if scale is None else builder.fmul(found, lanes.spread(scale))
+
+    def samples(address: Any) -> list[Any]:
+        return [sample(address, place) for place in places]
+
+    def step(i: Any) -> tuple[Any, list[Any]]:
+        """The weight of a step and its differences."""
+        plus = lanes.entry(ahead, i, INTEGER)
+        theirs = reference if shares else samples(lanes.entry(behind, i, INTEGER))
+        changes = [
+            builder.fsub(sample(plus, place), f) for place, f in zip(places, theirs, strict=True)
+        ]
+        return lanes.spread(lanes.entry(weights, i, lanes.number)), changes
+
+    if fetches:
+        with cgutils.for_range(builder, lanes.entry(fetched, constant(0), INTEGER)) as loop:
+            far = lanes.entry(fetched, builder.add(loop.index, constant(1)), INTEGER)
+            for shift, more in places:
+                lanes.prefetch(builder.add(far, shift), here, more)
+    sums = [cgutils.alloca_once(builder, lanes.vector) for _ in places]
+    reference = samples(lanes.entry(behind, constant(0), INTEGER)) if shares else []
+    for total in sums:
+        builder.store(lanes.number_of(-0.0), total)  # what is added to it is itself, whatever its sign
+    with cgutils.for_range(builder, count) as loop:
+        weight, changes = step(loop.index)
+        for total, change in zip(sums, changes, strict=True):
+            builder.store(lanes.multiply_add(weight, change, builder.load(total)), total)
+    with builder.if_then(divides):
+        for total in sums:
+            builder.store(builder.fdiv(builder.load(total), lanes.spread(divisor)), total)
+    return [builder.load(total) for total in sums]

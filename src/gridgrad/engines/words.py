@@ -12,7 +12,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gridgrad.engines.layout import CACHE_LINE, CHUNK_BYTES, MANNER_BYTES, MOST_DIMS, MOST_STEPS
+from gridgrad.engines.layout import CACHE_LINE, CHUNK_BYTES, LISTS_BYTES, MANNER_BYTES, MOST_DIMS
 
 # Only the kernel calls these; without wrappers for Python they compile in half the time.
 _OPTIONS: dict[str, Any] = {
@@ -76,6 +76,19 @@ def put(typingctx: Any, row: Any, j: Any, value: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         builder.store(args[2], builder.gep(args[0], [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(row, types.int64, row.dtype), codegen
+
+
+@intrinsic
+def put_alone(typingctx: Any, row: Any, j: Any, value: Any) -> Any:
+    """row[j] = value, which LLVM does not join with others to one store of many far apart: those are slow."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        number = context.get_value_type(signature.args[0].dtype)
+        size = 4 if isinstance(number, ir.FloatType) else 8
+        builder.store_atomic(args[2], builder.gep(args[0], [args[1]]), "unordered", size)
         return context.get_dummy_value()
 
     return types.void(row, types.int64, row.dtype), codegen
@@ -167,4 +180,4 @@ def _room(size: int) -> Any:
 
 
 room_for_chunks, room_for_index = _room(7 * CHUNK_BYTES), _room(8 * MOST_DIMS)
-room_for_lists, room_for_manner = _room(32 * MOST_STEPS + 8), _room(MANNER_BYTES)
+room_for_lists, room_for_manner = _room(LISTS_BYTES), _room(MANNER_BYTES)
