@@ -16,6 +16,7 @@ from gridgrad.engines.layout import (
     FETCHED,
     FIRST,
     FIXED,
+    GATHERED,
     HEADER,
     INPUT,
     LINE,
@@ -59,6 +60,7 @@ from gridgrad.engines.words import (
     loop,
     most,
     part,
+    pointer,
     put,
     read,
     room_for_chunks,
@@ -187,26 +189,38 @@ def _group(
 
 @loop
 def _together(
-    row, pitch, n, x, origins, strides, dims, index, place, after, lists, term, rules, steps, weights, size,
-    streams, s,
+    row, pitch, apart, n, i, after, x, origins, strides, dims, index, place, lists, term, rules, steps,
+    weights, size, streams, s,
 ):  # fmt: skip
-    """n samples of ROWS rows, of that `place` in each and on, if they have one rule; whether they are made.
+    """n samples of ROWS rows, of that `place` in each and on, if no edge is among them; whether they are made.
 
-    The first is at address `row` and the others `pitch` bytes apart; rows from `after` on are another's.
+    The first is at address `row`, and the others `pitch` bytes one after another; what they read, `apart`
+    bytes. They are samples i and on of the term's dim, of which those from `after` on are another's.
     """
-    d, how = dims - 1, integers(term)
-    i, lower = get(index, d), read(how, LOWER)
-    if i + ROWS > after or i < lower or i + ROWS > read(how, N) - read(how, UPPER):
+    how = integers(term)
+    lower, samples, varying = read(how, LOWER), read(how, N), read(how, VARYING)
+    if i + ROWS > least(after, samples - read(how, UPPER)) or i < lower:
         return False
     number = read(how, RULES) + lower
     count = gather(
         lists, row - row, x, origins, strides, dims, index, place * size, place, number, term, 1, rules, steps,
         weights, size, s,
     )  # fmt: skip
+    if count < read(integers(rules + RULE_BYTES * number), COUNT):
+        return False  # not all have a weight
+    one, each = pointer(lists + FACTORS, s), pointer(lists + GATHERED, s)
+    for k in range(count * ROWS):
+        weight = get(one, k // ROWS)
+        if varying >= 0:
+            own = pointer(weights + (varying + i + k % ROWS) * size, s)
+            weight = read(own, k // ROWS * samples)
+            if weight == 0:
+                return False
+        put(each, k, weight)
     divisor = divisor_of(rules, number)
-    return count > 0 and weighted_rows(
-        row, n, streams, pitch, read(integers(strides), read(how, INPUT) * dims + d), lists, lists + BEHIND,
-        lists + FACTORS, lists + FETCHED, count, type(s)(divisor), divisor != 1, s,
+    return weighted_rows(
+        row, n, streams, pitch, apart, lists, lists + BEHIND, lists + GATHERED, lists + FETCHED, count,
+        type(s)(divisor), divisor != 1, s,
     )  # fmt: skip
 
 
@@ -318,9 +332,11 @@ def kernel(sources):
                     pitch = read(integers(strides), (n_inputs + output) * dims + dims - 1)
                     low = begin + (-(row + begin * size) & (CACHE_LINE - 1)) // size
                     high = end - (end - low) * size % ROWS_BYTES // size
+                    apart = read(integers(strides), read(integers(group), INPUT) * dims + dims - 1)
                     if low < high and pitch % CACHE_LINE == 0 and _together(
-                        row + low * size, pitch, high - low, x, origins, strides, dims, index, low,
-                        read(box, 2 * dims - 1), lists, group, rules, steps, weights, size, streams, unit,
+                        row + low * size, pitch, apart, high - low, get(index, dims - 1),
+                        read(box, 2 * dims - 1), x, origins, strides, dims, index, low, lists, group, rules,
+                        steps, weights, size, streams, unit,
                     ):  # fmt: skip
                         made = ROWS
                 # What is not made of the row, before and after what is.

@@ -11,7 +11,6 @@ nothing.
 import numpy as np
 
 from gridgrad.engines.layout import (
-    CACHE_LINE,
     CARRIED_FROM,
     CARRIED_TO,
     LINE_CARRIED,
@@ -29,7 +28,6 @@ from gridgrad.engines.words import (
     put,
     put_alone,
     read,
-    stream,
 )
 
 
@@ -153,28 +151,6 @@ def nothing(row, n, s):
     for j in range(n):
         put(out, j, type(s)(0))
     return True
-
-
-@loop
-def finish(kept, here, at, left, row, n, manner, size):
-    """Write a vector of samples from `here` on of a row, which stands at address `kept`, past the caches.
-
-    What counts is a part of a line: so many samples, `left` before the row's first line, which complete what
-    was carried over; or if there are none those from `at` to n, after its last line, which are carried over.
-    """
-    how, line = integers(manner), manner + LINE_CARRIED
-    if left:
-        before = left * size
-        if get(how, CARRIED_TO) == row:
-            copy(line + CACHE_LINE - before, kept, before)
-            stream(row + before - CACHE_LINE, line)
-            put(how, CARRIED_TO, 0)
-        else:
-            copy(row, kept, before)
-    else:
-        copy(line, kept + (at - here) * size, (n - at) * size)
-        put(how, CARRIED_FROM, row + at * size)
-        put(how, CARRIED_TO, row + n * size)
 
 
 @loop

@@ -4,12 +4,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
 
 from gridgrad.engines.lanes import BIT, INTEGER, Lanes, constant
-from gridgrad.engines.layout import CACHE_LINE, PATCHES, PERIOD, STREAMS, WIDTH, ZONE
-from gridgrad.engines.loops import finish
+from gridgrad.engines.layout import (
+    CACHE_LINE,
+    CARRIED_FROM,
+    CARRIED_TO,
+    LINE_CARRIED,
+    PATCHES,
+    PERIOD,
+    STREAMS,
+    WIDTH,
+    ZONE,
+)
 
 
 class Pass:
@@ -24,11 +32,10 @@ class Pass:
     """
 
     def __init__(
-        self, typing: Any, context: Any, builder: Any, s: Any, address: Any, n: Any, manner: Any
+        self, context: Any, builder: Any, s: Any, address: Any, n: Any, manner: Any
     ) -> None:  # fmt: skip
         self._builder, self._number = builder, context.get_value_type(s)
         self._address, self._n, self._manner = address, n, manner
-        self._finish = _caller(typing, context)
         self._finite = cgutils.alloca_once_value(builder, ir.Constant(BIT, 1))
         # Read once: what is written to the row might be the table, for all that LLVM knows.
         self._streams, self._patches, self._zone, self._width, self._period = (
@@ -142,20 +149,27 @@ class Pass:
         return [builder.load(kept) for kept in values]
 
     def _carry(self, lanes: Lanes, value: Any, at: Any, here: Any, left: Any) -> None:
-        builder = self._builder
-        with builder.goto_entry_block():
-            kept = builder.alloca(lanes.vector)
-        kept.align = CACHE_LINE
-        kept = builder.ptrtoint(kept, INTEGER)
-        lanes.store(value, kept, constant(0))
-        row = self._address, self._n, self._manner, constant(lanes.size)
-        self._finish(builder, (kept, here, at, left, *row))
+        """Keep what is made after the row's last line, or complete the line that is kept by what is before.
 
-
-def _caller(typing: Any, context: Any) -> Callable[..., None]:
-    """What calls `finish`, compiled by Numba, from code that is written out."""
-    kind = types.Dispatcher(finish)
-    found: Callable[..., None] = context.get_function(
-        kind, kind.get_call_type(typing, (types.int64,) * 8, {})
-    )
-    return found
+        Vectors are stored whole, since there is room around the line, and what they write to the row stands
+        there, or will, all the same.
+        """
+        builder, size = self._builder, constant(lanes.size)
+        line = builder.add(self._manner, constant(LINE_CARRIED))
+        with builder.if_else(builder.icmp_signed(">", left, constant(0))) as (begins, ends):
+            with begins:
+                before = builder.mul(left, size)
+                end = lanes.entry(self._manner, constant(CARRIED_TO), INTEGER)
+                with builder.if_else(builder.icmp_signed("==", end, self._address)) as (on, alone):
+                    with on:
+                        lanes.store(value, builder.sub(line, before), constant(lanes.lanes))
+                        last = builder.sub(builder.add(self._address, before), constant(CACHE_LINE))
+                        lanes.stream(lanes.load(line, constant(0)), last, constant(0))
+                        lanes.put(constant(0), self._manner, CARRIED_TO)
+                    with alone:
+                        lanes.store(value, self._address, constant(0))
+            with ends:
+                lanes.store(value, builder.sub(line, builder.mul(builder.sub(at, here), size)), constant(0))
+                for column, end in ((CARRIED_FROM, at), (CARRIED_TO, self._n)):
+                    place = builder.add(self._address, builder.mul(end, size))
+                    lanes.put(place, self._manner, column)

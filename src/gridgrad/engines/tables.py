@@ -164,7 +164,7 @@ class _Tables:
                 term[STRETCH] = self._stretch if is_alone else self._chunk
                 term[STREAMABLE] = self._is_streamable(term)
                 term[TOGETHER] = (
-                    len(found) == term[MEMBERS] == 1 and term[VARYING] < 0 and not term[WIDE]
+                    len(found) == term[MEMBERS] == 1 and not (term[CAREFUL] or term[WIDE])
                     and 0 <= term[ROW_DIM] == self._last_dim
                 )  # fmt: skip
 

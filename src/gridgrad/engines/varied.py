@@ -35,7 +35,7 @@ def varied(
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         row, n, manner, *rest = args
-        over = Pass(typingctx, context, builder, s, row, n, manner)
+        over = Pass(context, builder, s, row, n, manner)
         *rest, own, old, scale = rest
         is_plain = builder.icmp_signed("==", own, constant(0))
         with builder.if_then(is_plain):

@@ -46,7 +46,7 @@ def weighted(
         builder.function.attributes.add("noinline")
         row, n, manner, *rest, divides, shares, scale = args
         number = context.get_value_type(s)
-        over = Pass(typingctx, context, builder, s, row, n, manner)
+        over = Pass(context, builder, s, row, n, manner)
         is_plain = builder.fcmp_ordered("==", scale, ir.Constant(number, 1.0))
         with builder.if_then(is_plain), builder.if_else(shares) as (shared, separate):
             with shared:
@@ -80,21 +80,17 @@ def _together(rows: int, bytes_of_each: int) -> Any:
             past_caches = builder.icmp_signed("!=", streams, constant(0))
             with cgutils.for_range_slice(builder, constant(0), n, constant(block)) as (here, _):
                 read, written = (
-                    [
-                        (builder.mul(each, constant(k)), more)
-                        for k in range(rows)
-                        for more in range(0, block, lanes.lanes)
-                    ]
-                    for each in (apart, pitch)
+                    [builder.mul(each, constant(k)) for k in range(rows)] for each in (apart, pitch)
                 )
-                made = _sums(lanes, here, read, tuple(rest), fetches=rows > 1)
+                places = [(k, more) for k in range(rows) for more in range(0, block, lanes.lanes)]
+                made = _sums(lanes, here, places, tuple(rest), read, fetches=rows > 1)
                 whole = builder.and_(builder.load(finite), lanes.are_finite(made))
                 builder.store(whole, finite)
                 with builder.if_else(past_caches) as (past, through):
                     for branch, store in ((past, lanes.stream), (through, lanes.store)):
                         with branch:
-                            for value, (shift, more) in zip(made, written, strict=True):
-                                store(value, builder.add(row, shift), here, more)
+                            for value, (k, more) in zip(made, places, strict=True):
+                                store(value, builder.add(row, written[k]), here, more)
             return builder.load(finite)
 
         addresses = (types.int64,) * 10
@@ -106,8 +102,9 @@ def _together(rows: int, bytes_of_each: int) -> Any:
 # f(row, n, streams, pitch, apart, and what `weighted` is given): the same for ROWS rows at once, which lie
 # `pitch` bytes one after another, of samples `apart` bytes one after another. What a row reads, the next one
 # reads too, while it is in the first-level cache; row after row, a stencil along the dim that leads from row
-# to row waits for the second level. n are whole blocks of ROWS_BYTES, and if it `streams` lines of the cache
-# begin at all rows. It says whether all that is made is finite.
+# to row waits for the second level. Each step has ROWS weights, one for each row. n are whole blocks of
+# ROWS_BYTES, and if it `streams` lines of the cache begin at all rows. It says whether all that is made is
+# finite.
 weighted_rows = _together(ROWS, ROWS_BYTES)
 # The same for one short row, of whole lines of the cache.
 weighted_row = _together(1, CACHE_LINE)
@@ -118,50 +115,63 @@ def _run(over: Pass, vectors: int, args: Any, *, scale: Any = None, shares: bool
     lanes = over.lanes()
 
     def make(here: Any) -> list[Any]:
-        places = [(constant(0), k * lanes.lanes) for k in range(vectors)]
+        places = [(0, k * lanes.lanes) for k in range(vectors)]
         return _sums(lanes, here, places, args, fetches=vectors > 1, scale=scale, shares=shares)
 
     over.run(lanes, vectors, make)
 
 
 def _sums(
-    lanes: Lanes, here: Any, places: Sequence[tuple[Any, int]], args: Any, *, fetches: bool = True,
-    scale: Any = None, shares: bool = False,
+    lanes: Lanes, here: Any, places: Sequence[tuple[int, int]], args: Any, shifts: Sequence[Any] = (),
+    *, fetches: bool = True, scale: Any = None, shares: bool = False,
 ) -> list[Any]:  # fmt: skip
-    """The sums in vectors at some places: so many bytes after a row's begin, so many samples after `here`."""
+    """The sums in vectors at some places: of the k-th row, so many samples after `here`.
+
+    `shifts` says how many bytes after the first row the others begin.
+    """
     ahead, behind, weights, fetched, count, divisor, divides = args
     builder = lanes.builder
 
-    def sample(address: Any, place: tuple[Any, int]) -> Any:
-        shift, more = place
-        found = lanes.load(builder.add(address, shift), here, more)
+    rows = max(1, len(shifts))
+
+    def row(address: Any, k: int) -> Any:
+        return builder.add(address, shifts[k]) if k else address
+
+    def sample(address: Any, place: tuple[int, int]) -> Any:
+        k, more = place
+        found = lanes.load(row(address, k), here, more)
         return found if scale is None else builder.fmul(found, lanes.spread(scale))
 
     def samples(address: Any) -> list[Any]:
         return [sample(address, place) for place in places]
 
-    def step(i: Any) -> tuple[Any, list[Any]]:
-        """The weight of a step and its differences."""
+    def step(i: Any) -> tuple[list[Any], list[Any]]:
+        """The weights of a step, one for each row, and its differences."""
         plus = lanes.entry(ahead, i, INTEGER)
         theirs = reference if shares else samples(lanes.entry(behind, i, INTEGER))
         changes = [
             builder.fsub(sample(plus, place), f) for place, f in zip(places, theirs, strict=True)
         ]
-        return lanes.spread(lanes.entry(weights, i, lanes.number)), changes
+        first = builder.mul(i, constant(rows))
+        factors = (
+            lanes.entry(weights, builder.add(first, constant(k)), lanes.number) for k in range(rows)
+        )
+        return list(map(lanes.spread, factors)), changes
 
     if fetches:
         with cgutils.for_range(builder, lanes.entry(fetched, constant(0), INTEGER)) as loop:
             far = lanes.entry(fetched, builder.add(loop.index, constant(1)), INTEGER)
-            for shift, more in places:
-                lanes.prefetch(builder.add(far, shift), here, more)
+            for k, more in places:
+                lanes.prefetch(row(far, k), here, more)
     sums = [cgutils.alloca_once(builder, lanes.vector) for _ in places]
     reference = samples(lanes.entry(behind, constant(0), INTEGER)) if shares else []
     for total in sums:
         builder.store(lanes.number_of(-0.0), total)  # what is added to it is itself, whatever its sign
     with cgutils.for_range(builder, count) as loop:
-        weight, changes = step(loop.index)
-        for total, change in zip(sums, changes, strict=True):
-            builder.store(lanes.multiply_add(weight, change, builder.load(total)), total)
+        factors, changes = step(loop.index)
+        for (k, _), total, change in zip(places, sums, changes, strict=True):
+            found = lanes.multiply_add(factors[k], change, builder.load(total))
+            builder.store(found, total)
     with builder.if_then(divides):
         for total in sums:
             builder.store(builder.fdiv(builder.load(total), lanes.spread(divisor)), total)

@@ -107,22 +107,6 @@ def copy(typingctx: Any, row: Any, other: Any, size: Any) -> Any:
 
 
 @intrinsic
-def stream(typingctx: Any, row: Any, other: Any) -> Any:
-    """A line of the cache at address `other`, written to `row` past the caches; lines begin at both."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        line = ir.VectorType(ir.IntType(64), CACHE_LINE // 8)
-        to, source = (builder.inttoptr(place, ir.PointerType()) for place in args)
-        found = builder.load(source, typ=line, align=CACHE_LINE)
-        stored = builder.store(found, to, align=CACHE_LINE)
-        yes = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
-        stored.set_metadata("nontemporal", yes)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), codegen
-
-
-@intrinsic
 def fence(typingctx: Any) -> Any:
     """From here on every thread sees what was written past the caches."""
 
