@@ -21,6 +21,7 @@ from gridgrad.engines.layout import (
     INPUT,
     LINE,
     LINE_BYTES,
+    LINES_TOGETHER,
     LOWER,
     MEMBERS,
     MINUS,
@@ -101,6 +102,43 @@ def _vary(
 
 
 @loop
+def _together(
+    row, pitch, apart, n, i, after, x, origins, strides, dims, index, place, lists, term, rules, steps,
+    weights, size, streams, s,
+):  # fmt: skip
+    """n samples of ROWS rows, of that `place` in each and on, if no edge is among them; whether they are made.
+
+    The first is at address `row`, and the others `pitch` bytes one after another; what they read, `apart`
+    bytes. They are samples i and on of the term's dim, of which those from `after` on are another's.
+    """
+    how = integers(term)
+    lower, samples, varying = read(how, LOWER), read(how, N), read(how, VARYING)
+    if i + ROWS > least(after, samples - read(how, UPPER)) or i < lower:
+        return False
+    number = read(how, RULES) + lower
+    count = gather(
+        lists, row - row, x, origins, strides, dims, index, place * size, place, number, term, 1, rules, steps,
+        weights, size, s,
+    )  # fmt: skip
+    if count < read(integers(rules + RULE_BYTES * number), COUNT):
+        return False  # not all have a weight
+    one, each = pointer(lists + FACTORS, s), pointer(lists + GATHERED, s)
+    for k in range(count * ROWS):
+        weight = get(one, k // ROWS)
+        if varying >= 0:
+            own = pointer(weights + (varying + i + k % ROWS) * size, s)
+            weight = read(own, k // ROWS * samples)
+            if weight == 0:
+                return False
+        put(each, k, weight)
+    divisor = divisor_of(rules, number)
+    return weighted_rows(
+        row, n, streams, pitch, apart, lists, lists + BEHIND, lists + GATHERED, lists + FETCHED, count,
+        type(s)(divisor), divisor != 1, s,
+    )  # fmt: skip
+
+
+@loop
 def _group(
     row, first, n, length, old, streams, room, manner, lists, x, origins, strides, dims, index, terms, rules,
     steps, weights, size, s,
@@ -116,6 +154,16 @@ def _group(
     period, upper, vector = read(term, N) * run, read(term, UPPER) * run, CACHE_LINE // size
     start = first
     while start < last:
+        here = row + (start - first) * size
+        if read(term, LINES_TOGETHER) and old == 0 and s == 1 and start % run == 0 and (
+            start + ROWS * run <= last and (streams == 0 or here % CACHE_LINE == 0)
+            and _together(
+                here, run * size, run * size, run, start // run % read(term, N), read(term, N), x, origins,
+                strides, dims, index, start, lists, terms, rules, steps, weights, size, streams, s,
+            )
+        ):  # fmt: skip
+            start += ROWS * run
+            continue
         # As far as each member has one rule.
         stop = last
         for k in range(members):
@@ -185,43 +233,6 @@ def _group(
             )  # fmt: skip
         start = stop
     return finite
-
-
-@loop
-def _together(
-    row, pitch, apart, n, i, after, x, origins, strides, dims, index, place, lists, term, rules, steps,
-    weights, size, streams, s,
-):  # fmt: skip
-    """n samples of ROWS rows, of that `place` in each and on, if no edge is among them; whether they are made.
-
-    The first is at address `row`, and the others `pitch` bytes one after another; what they read, `apart`
-    bytes. They are samples i and on of the term's dim, of which those from `after` on are another's.
-    """
-    how = integers(term)
-    lower, samples, varying = read(how, LOWER), read(how, N), read(how, VARYING)
-    if i + ROWS > least(after, samples - read(how, UPPER)) or i < lower:
-        return False
-    number = read(how, RULES) + lower
-    count = gather(
-        lists, row - row, x, origins, strides, dims, index, place * size, place, number, term, 1, rules, steps,
-        weights, size, s,
-    )  # fmt: skip
-    if count < read(integers(rules + RULE_BYTES * number), COUNT):
-        return False  # not all have a weight
-    one, each = pointer(lists + FACTORS, s), pointer(lists + GATHERED, s)
-    for k in range(count * ROWS):
-        weight = get(one, k // ROWS)
-        if varying >= 0:
-            own = pointer(weights + (varying + i + k % ROWS) * size, s)
-            weight = read(own, k // ROWS * samples)
-            if weight == 0:
-                return False
-        put(each, k, weight)
-    divisor = divisor_of(rules, number)
-    return weighted_rows(
-        row, n, streams, pitch, apart, lists, lists + BEHIND, lists + GATHERED, lists + FETCHED, count,
-        type(s)(divisor), divisor != 1, s,
-    )  # fmt: skip
 
 
 @part

@@ -21,15 +21,16 @@ MOST_DIMS = 64  # as in NumPy
 # for groups whose sums begin with another's. FETCH is how many bytes beyond the sample itself the cache is to
 # fetch, while a group is made, what comes after the furthest that it reads. STREAMABLE says that a group may
 # be written past the caches. STRETCH is the samples of a row that are made at a time. TOGETHER says that
-# the term reads along the dim that leads from row to row, so that ROWS rows are made together. EDGE_FIRST and
+# the term reads along the dim that leads from row to row, so that ROWS rows are made together, and
+# LINES_TOGETHER the same of the lines inside a row, whose weights differ. EDGE_FIRST and
 # EDGE_LAST are how many samples at the beginning of the dim and at its end its edges read, which are brought
 # together from many lines to make their edges at once, or 0 where that is not worth it.
 (
     OUTPUT, INPUT, ROW_DIM, N, RUN, LOWER, UPPER, RULES, VARYING, TILE, CAREFUL, WIDE, SINGLE, MEMBERS,
     LINE, LINE_BYTES, NOTHING, FETCH, STREAMABLE, STRETCH, TOGETHER,
-    EDGE_FIRST, EDGE_LAST,
-) = range(23)  # fmt: skip
-TERM_COLUMNS = 23
+    LINES_TOGETHER, EDGE_FIRST, EDGE_LAST,
+) = range(24)  # fmt: skip
+TERM_COLUMNS = 24
 TERM_BYTES = 8 * TERM_COLUMNS
 # Columns of the table of rules (a rule is a stencil's row), which serves COUNT steps from FIRST on and
 # divides by the float with the bits of DIVISOR.

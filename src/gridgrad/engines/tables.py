@@ -18,6 +18,7 @@ from gridgrad.engines.layout import (
     INPUT,
     LINE,
     LINE_BYTES,
+    LINES_TOGETHER,
     LOWER,
     MEMBERS,
     MINUS,
@@ -25,6 +26,7 @@ from gridgrad.engines.layout import (
     NOTHING,
     OUTPUT,
     ROW_DIM,
+    ROWS_BYTES,
     RULES,
     RUN,
     SINGLE,
@@ -163,10 +165,12 @@ class _Tables:
                 is_alone = len(found) == 1 and not term[LINE]
                 term[STRETCH] = self._stretch if is_alone else self._chunk
                 term[STREAMABLE] = self._is_streamable(term)
-                term[TOGETHER] = (
-                    len(found) == term[MEMBERS] == 1 and not (term[CAREFUL] or term[WIDE])
-                    and 0 <= term[ROW_DIM] == self._last_dim
-                )  # fmt: skip
+                alone = len(found) == term[MEMBERS] == 1 and not (term[CAREFUL] or term[WIDE])
+                whole = term[RUN] * self.dtype.itemsize % ROWS_BYTES == 0
+                term[TOGETHER] = alone and 0 <= term[ROW_DIM] == self._last_dim
+                term[LINES_TOGETHER] = (
+                    alone and whole and term[VARYING] >= 0 > term[ROW_DIM] and not term[TILE]
+                )
 
     def _heads(self) -> Iterator[list[int]]:
         """The first term of each group."""
