@@ -37,11 +37,12 @@ def varied(
         row, n, manner, *rest = args
         over = Pass(context, builder, s, row, n, manner)
         *rest, own, old, scale = rest
-        is_plain = builder.icmp_signed("==", own, constant(0))
-        with builder.if_then(is_plain):
-            _run(over, over.lanes(), _TOGETHER, (*rest, own, old, scale))
+        is_sure = builder.icmp_signed("==", own, constant(0))
+        is_plain = builder.fcmp_ordered("==", scale, ir.Constant(scale.type, 1.0))
+        with builder.if_then(builder.and_(is_sure, is_plain)):
+            _run(over, over.lanes(), _TOGETHER, (*rest, own, old, None))
         # Any weights that are not 0 will do for those of the sample itself.
-        own = builder.select(is_plain, rest[-2], own)
+        own = builder.select(is_sure, rest[-2], own)
         for lanes in (0, 1):
             _run(over, over.lanes(lanes), 1, (*rest, own, old, scale), careful=True)
         return over.finite
@@ -56,7 +57,7 @@ def _run(over: Pass, lanes: Lanes, vectors: int, args: Any, *, careful: bool = F
 
     def make(first: Any) -> list[Any]:
         places = [k * lanes.lanes for k in range(vectors)]
-        factor, zero = lanes.spread(scale), lanes.number_of(0.0)
+        zero = lanes.number_of(0.0)
 
         def plus(i: Any) -> Any:
             """The address of the row of step i."""
@@ -64,7 +65,8 @@ def _run(over: Pass, lanes: Lanes, vectors: int, args: Any, *, careful: bool = F
             return builder.add(here, lanes.entry(steps, column, INTEGER))
 
         def samples(address: Any) -> list[Any]:
-            return [builder.fmul(lanes.load(address, first, more), factor) for more in places]
+            found = [lanes.load(address, first, more) for more in places]
+            return found if scale is None else [builder.fmul(f, lanes.spread(scale)) for f in found]
 
         references = samples(centre)
         if careful:
