@@ -8,35 +8,60 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from llvmlite.binding import add_symbol
 from numba import from_dtype, njit, types
 
-from gridgrad.engines import kernels, lanes, layout, loops, passes, steps, varied, weighted, words
+from gridgrad.engines import (
+    kernels,
+    lanes,
+    layout,
+    loops,
+    parts,
+    passes,
+    steps,
+    varied,
+    weighted,
+    words,
+)
 
-_SOURCES = (kernels, lanes, layout, loops, passes, steps, varied, weighted, words)
+_SOURCES = (kernels, lanes, layout, loops, parts, passes, steps, varied, weighted, words)
 
 
-def _with_cache() -> Any:
+def _with_cache(function: Any, **options: Any) -> Any:
+    """The function for Numba to compile, and to keep on disk, if there is a folder that it may write to."""
+    options |= {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    # Numba looks for changes only at the file of the function itself, and keeps it by its name.
     digest = zlib.crc32(b"".join(Path(str(each.__file__)).read_bytes() for each in _SOURCES))
-    run_boxes = kernels.kernel(digest)  # type: ignore[no-untyped-call]  # Numba's to type
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    function.__qualname__ = f"{function.__name__}_{digest:08x}"
     try:
-        return njit(cache=True, **options)(run_boxes)
-    except RuntimeError:  # there is no folder that Numba may write to
-        return njit(**options)(run_boxes)
+        return njit(cache=True, **options)(function)
+    except RuntimeError:
+        return njit(**options)(function)
 
 
-run_boxes = _with_cache()
+run_boxes = _with_cache(kernels.run_boxes)
+_parts = {name: _with_cache(part, no_cpython_wrapper=True) for name, part in words.PARTS.items()}
 
 
 def kernel(dtype: Any) -> Any:
     """The kernel that computes in float32 or in float64."""
-    signature = (types.int64,) * 3 + (from_dtype(np.dtype(dtype)),)
+    number = from_dtype(np.dtype(dtype))
+    signature = (types.int64,) * 3 + (number,)
     with _one_process_at_a_time(), _no_collections():
-        try:
-            run_boxes.compile(signature)
-        except OSError:  # compiled, but the disk is too full to keep it; asking again says if not
-            run_boxes.compile(signature)
+        for name, part in _parts.items():
+            found = _compile(part, words.signature(part.py_func, number))
+            address = found.library.get_pointer_to_function(found.fndesc.llvm_func_name)
+            add_symbol(words.symbol(name, number), address)
+        _compile(run_boxes, signature)
     return run_boxes.get_overload(signature)  # asked by type at every call it would take longer
+
+
+def _compile(function: Any, signature: Any) -> Any:
+    try:
+        function.compile(signature)
+    except OSError:  # compiled, but the disk is too full to keep it; asking again says if not
+        function.compile(signature)
+    return function.overloads[signature]
 
 
 @contextmanager

@@ -2,13 +2,24 @@
 
 # Numbers before the tables themselves.
 HEADER = 10
+# What all parts of the kernel are told of a call: addresses of the first input, of the tables and of room for
+# what they work out, how many dims lead from row to row, and the bytes of a number. SPARE_AT is where
+# chunks go that are not outputs, and OWN_WEIGHTS_AT where weights that are made for one do.
+(
+    X, ORIGINS_AT, STRIDES_AT, DIMS, INDEX_AT, RULES_AT, STEPS_AT, WEIGHTS_AT, SIZE, LISTS_AT, MANNER_AT,
+    SPARE_AT, OWN_WEIGHTS_AT,
+) = range(13)  # fmt: skip
+CALL_BYTES = 8 * 13
 # Bytes of a row that are worked on at a time where what is made of them is used again: few enough for that
 # to stay in the first-level cache; enough that what is done once a chunk costs little.
 CHUNK_BYTES = 12 << 10
 # The same where it is not: as many as samples at the edges inside them, which are kept meanwhile, allow.
 STRETCH_BYTES = 64 << 10
+# Those samples, at most an eighth of it and of its first and last period a sixteenth each.
+PATCHES_BYTES = STRETCH_BYTES // 4
 # Bytes of a line of the cache, and of what loops make at a time at most.
 CACHE_LINE = 64
+MOST_LANES = CACHE_LINE // 4
 BLOCK_BYTES = 4 * CACHE_LINE
 # Rows that are made together, as far as they are whole blocks of so many bytes.
 ROWS, ROWS_BYTES = 4, 2 * CACHE_LINE

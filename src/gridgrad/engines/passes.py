@@ -169,7 +169,9 @@ class Pass:
                     with alone:
                         lanes.store(value, self._address, constant(0))
             with ends:
-                lanes.store(value, builder.sub(line, builder.mul(builder.sub(at, here), size)), constant(0))
+                lanes.store(
+                    value, builder.sub(line, builder.mul(builder.sub(at, here), size)), constant(0)
+                )
                 for column, end in ((CARRIED_FROM, at), (CARRIED_TO, self._n)):
                     place = builder.add(self._address, builder.mul(end, size))
                     lanes.put(place, self._manner, column)

@@ -166,7 +166,9 @@ def _sums(
     sums = [cgutils.alloca_once(builder, lanes.vector) for _ in places]
     reference = samples(lanes.entry(behind, constant(0), INTEGER)) if shares else []
     for total in sums:
-        builder.store(lanes.number_of(-0.0), total)  # what is added to it is itself, whatever its sign
+        builder.store(
+            lanes.number_of(-0.0), total
+        )  # what is added to it is itself, whatever its sign
     with cgutils.for_range(builder, count) as loop:
         factors, changes = step(loop.index)
         for (k, _), total, change in zip(places, sums, changes, strict=True):

@@ -5,6 +5,7 @@ and strides, and a loop costs a call with a handful of numbers (arrays as argume
 itself). `unit`, or any other number of the dtype computed in, says what stands at an address.
 """
 
+import inspect
 from typing import Any
 
 from llvmlite import ir
@@ -12,15 +13,65 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from gridgrad.engines.layout import CACHE_LINE, CHUNK_BYTES, LISTS_BYTES, MANNER_BYTES, MOST_DIMS
+from gridgrad.engines.layout import (
+    CACHE_LINE,
+    CALL_BYTES,
+    CHUNK_BYTES,
+    LISTS_BYTES,
+    MANNER_BYTES,
+    MOST_DIMS,
+    PATCHES_BYTES,
+)
 
 # Only the kernel calls these; without wrappers for Python they compile in half the time.
 _OPTIONS: dict[str, Any] = {
     "nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
 }  # fmt: skip
 loop = njit(**_OPTIONS)
-# A part of its only caller: each level of calls would be optimised once more with all that it calls.
-part = njit(inline="always", **_OPTIONS)
+# A piece of its only caller, in which it would be optimised once more.
+inlined = njit(inline="always", **_OPTIONS)
+# The parts of the kernel that are compiled by themselves, by name.
+PARTS: dict[str, Any] = {}
+
+
+def symbol(name: str, number: Any) -> str:
+    """The name by which compiled code finds a part, for numbers of a type."""
+    return f"gridgrad.{name}.{number}"
+
+
+def signature(function: Any, number: Any) -> Any:
+    """What a part takes: a table, addresses and integers, and a number of the type."""
+    count = len(inspect.signature(function).parameters) - 2
+    return (types.CPointer(types.int64), *(types.int64,) * count, number)
+
+
+def part(function: Any) -> Any:
+    """A part of the kernel that says yes or no, and is compiled by itself: `compiled` does, for all callers.
+
+    A function is otherwise compiled once more inside each that calls it, and in each that calls that.
+    """
+    name = function.__name__
+    PARTS[name] = function
+
+    def call(typingctx: Any, *args: Any) -> Any:
+        if not isinstance(args[-1], types.Float):
+            return None
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            result, kinds = signature.return_type, signature.args
+            how = context.call_conv
+            found = cgutils.get_or_insert_function(
+                builder.module, how.get_function_type(result, kinds), symbol(name, kinds[-1])
+            )
+            _, answer = how.call_function(builder, found, result, kinds, args)
+            return answer
+
+        return types.boolean(*signature(function, args[-1])), codegen
+
+    parameters = inspect.signature(function).parameters.values()
+    context = inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    call.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined]
+    return intrinsic(call)
 
 
 @intrinsic
@@ -133,6 +184,21 @@ def _chosen(is_first: str) -> Any:
 least, most = _chosen("<"), _chosen(">")
 
 
+def _divided(how: str) -> Any:
+    @intrinsic
+    def divide(typingctx: Any, a: Any, b: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return getattr(builder, how)(*args)
+
+        return types.int64(types.int64, types.int64), codegen
+
+    return divide
+
+
+# a // b and a % b for numbers that are not negative, which Python's own look out for.
+whole_of, remainder_of = _divided("udiv"), _divided("urem")
+
+
 @intrinsic
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c, rounded once.
@@ -163,5 +229,6 @@ def _room(size: int) -> Any:
     return room
 
 
-room_for_chunks, room_for_index = _room(7 * CHUNK_BYTES), _room(8 * MOST_DIMS)
+room_for_chunks = _room(6 * CHUNK_BYTES + PATCHES_BYTES)
+room_for_call, room_for_index = _room(CALL_BYTES), _room(8 * MOST_DIMS)
 room_for_lists, room_for_manner = _room(LISTS_BYTES), _room(MANNER_BYTES)
