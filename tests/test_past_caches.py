@@ -88,7 +88,7 @@ def some_calls(draw: Any) -> Call:
     places = draw(st.lists(st.integers(0, 15), min_size=len(shape), max_size=len(shape)))
     return Call(
         shape, dtype, operator, options, places, draw(st.sampled_from([0, 0, 1e-4, 0.01])),
-        draw(st.integers(0, 99)), draw(st.sampled_from([1 << 15, 4096, 1024])),
+        draw(st.integers(0, 99)), draw(st.sampled_from([1 << 16, 1 << 14, 4096, 1024])),
     )  # fmt: skip
 
 

@@ -118,6 +118,12 @@ def test_an_order_is_the_same_after_it_was_written(name):
     assert again.part((9, 9)) == plan
 
 
+def test_programs_kept_on_disk_are_not_those_of_other_sources():
+    """PyTorch keeps compiled programs by what they are made of, and knows the operator by its order only."""
+    text = order_of(MADE["plain"]()[1], F32)
+    assert as_text(from_text(text)._replace(made_by=1)) != text
+
+
 def loss(f):
     down, across = gridgrad.gradient(f, spacing=0.5)
     return (down.sin() * across).sum()

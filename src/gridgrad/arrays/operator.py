@@ -5,8 +5,10 @@ the operator means the same in every process.
 """
 
 import ast
+import zlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache, reduce
+from importlib.resources import files
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +21,13 @@ from gridgrad.stencil import Row, Stencil
 _NAME, _TAGS = "run", (torch.Tag.pt2_compliant_tag,)
 # Calls and fused operations take about as long at 2**17 to 2**20 samples.
 _FUSED = 1 << 17
+# What fused operations are made by, of which PyTorch knows nothing.
+_MADE_BY = zlib.crc32(
+    b"".join(
+        files("gridgrad").joinpath(name).read_bytes()
+        for name in ("arrays/traced.py", "differences.py", "engines/reference.py")
+    )
+)
 # The operator lives as long as this does.
 _library: Any = torch.library.Library("gridgrad", "FRAGMENT")  # type: ignore[no-untyped-call]  # PyTorch does not type it
 
@@ -33,10 +42,9 @@ class Order(NamedTuple):
     outputs: tuple[int, ...]
     transposed: bool = False
     fused: int = _FUSED
-    """Up to so many samples a program is made of PyTorch's own operations.
-
-    It is said here since PyTorch keeps compiled programs on disk, by what they are made of.
-    """
+    """Up to so many samples a program is made of PyTorch's own operations."""
+    made_by: int = _MADE_BY
+    """By what. It is said here since PyTorch keeps compiled programs on disk, by what they are made of."""
 
     def part(self, shape: Sequence[int]) -> Plan:
         """The plan to run on tensors of this shape."""
@@ -62,6 +70,7 @@ class Order(NamedTuple):
             tuple(self.inputs[k] for k in wanted),
             not self.transposed,
             self.fused,
+            self.made_by,
         ), wanted
 
     def _links(self) -> list[tuple[int, int]]:
@@ -104,7 +113,7 @@ def as_text(order: Order) -> str:
     terms = tuple([term(each) for each in plan.terms])
     return str(_written((
         plan.inputs, plan.outputs, terms, plan.between, order.results, order.computes, order.inputs,
-        order.outputs, order.transposed, order.fused,
+        order.outputs, order.transposed, order.fused, order.made_by,
     )))  # fmt: skip
 
 

@@ -60,11 +60,16 @@ def _derivative(term: Term, f: Any, compute: Any, xp: Any, join: Join) -> Any:
         if xp.isdtype(f.dtype, "integral"):
             return found
         # Here and not when all are joined, so that a compiler has one expression for each sample.
-        rescued = _sum(term.dim, scaled, first, last, row, xp) / room
-        return xp.where(xp.isfinite(found), found, rescued)
+        rescued = _sum(term.dim, scaled, first, last, row, xp) * (1 / room)
+        return xp.where(_is_finite(found, xp), found, rescued)
 
     n = f.shape[term.dim]
     return join([(*served[:2], piece(*served)) for served in term.stencil.rows(n)], term.dim)
+
+
+def _is_finite(x: Any, xp: Any) -> Any:
+    # Of real numbers this is one comparison, which isfinite is not where PyTorch's compiler makes it.
+    return xp.isfinite(x) if xp.isdtype(x.dtype, "complex floating") else xp.abs(x) < math.inf
 
 
 def _sum(dim: int, samples: tuple[Any, ...], first: int, last: int, row: Row, xp: Any) -> Any:
@@ -109,6 +114,13 @@ def _as_array(weight: Any, like: Any, xp: Any) -> Any:
 
 def _divide(total: Any, divisor: Any) -> Any:
     """total / divisor, even where the divisor is beyond the range of the dtype of `total`."""
+    if (
+        isinstance(divisor, float)
+        and 1e-4 < abs(divisor) < 1e4
+        and math.frexp(divisor)[0] in (0.5, -0.5)
+    ):
+        # By a power of two, which is the same number and takes a tenth of the time.
+        return total if divisor == 1 else total * (1 / divisor)
     if not isinstance(divisor, (float, complex)) or 1e-30 < abs(divisor) < 1e30:
         return total / divisor
     exponent = math.frexp(abs(divisor))[1]
@@ -126,12 +138,15 @@ def _times_power(x: Any, exponent: int) -> Any:
 def _sum_of_numbers(
     row: Row, sample: Callable[[int], tuple[Any, ...]], same: Callable[[int, int], bool], xp: Any
 ) -> Any:
-    terms = [
-        w
-        * (reduce(add, sample(plus)) if minus is None else difference(sample(plus), sample(minus)))
-        for w, plus, minus in row.differences()
-        if minus is None or not same(plus, minus)
-    ]
+    terms = []
+    for w, plus, minus in row.differences():
+        if minus is None:
+            change = reduce(add, sample(plus))
+        elif not same(plus, minus):
+            change = difference(sample(plus), sample(minus))
+        else:
+            continue
+        terms.append(change if w == 1 else w * change)
     return reduce(add, terms) if terms else xp.zeros_like(sample(0)[0])
 
 
