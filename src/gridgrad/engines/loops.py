@@ -84,19 +84,6 @@ def line_weights(before, own, line, size, n, s):
 
 
 @loop
-def _change(plus, minus, j, s):
-    return get(plus, j) * s - get(minus, j) * s
-
-
-@loop
-def _put_single(out, j, value, divisor, s):
-    if divisor != 1:
-        value = type(s)(np.float64(value) / divisor)
-    put(out, j, value)
-    return abs(value) < np.inf
-
-
-@loop
 def singles(
     target, pitch, ahead, behind, weights, count, first, last, origin, run, period, divisor, s
 ):
@@ -113,9 +100,13 @@ def singles(
         for j in range(most(begin, first), least(begin + run, last)):
             value = start
             for i in range(count):
-                change = _change(pointer(get(plus, i), s), pointer(get(minus, i), s), j - first, s)
+                a, b = pointer(get(plus, i), s), pointer(get(minus, i), s)
+                change = get(a, j - first) * s - get(b, j - first) * s
                 value = fma(get(w, i), change, value)
-            finite &= _put_single(out, k + j - begin, value, divisor, s)
+            if divisor != 1:
+                value = type(s)(np.float64(value) / divisor)
+            put(out, k + j - begin, value)
+            finite &= abs(value) < np.inf
         begin += period
         k += pitch
     return finite
