@@ -35,7 +35,7 @@ MOST_DIMS = 64  # as in NumPy
 # the term reads along the dim that leads from row to row, so that ROWS rows are made together, and
 # LINES_TOGETHER the same of the lines inside a row, whose weights differ. EDGE_FIRST and
 # EDGE_LAST are how many samples at the beginning of the dim and at its end its edges read, which are brought
-# together from many lines to make their edges at once, or 0 where that is not worth it.
+# together from many lines to make their edges at once, or 0 where there is no room for them.
 (
     OUTPUT, INPUT, ROW_DIM, N, RUN, LOWER, UPPER, RULES, VARYING, TILE, CAREFUL, WIDE, SINGLE, MEMBERS,
     LINE, LINE_BYTES, NOTHING, FETCH, STREAMABLE, STRETCH, TOGETHER,

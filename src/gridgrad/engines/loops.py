@@ -128,6 +128,18 @@ def bring_together(columns, line, samples, lines, room, first, last, size, s):
 
 
 @loop
+def bring_column(column, address, period, begin, end, room, size, s):
+    """column[k] = what stands k periods after an address, for k from `begin` to `end`.
+
+    There is `room` for more: they are another's.
+    """
+    found = pointer(column, s)
+    for k in range(room):
+        line = least(most(k, begin), end - 1)
+        put_alone(found, k, get(pointer(address + line * period * size, s), 0))
+
+
+@loop
 def scatter(out, pitch, column, n, s):
     """out[pitch k] = column[k]"""
     target, found = pointer(out, s), pointer(column, s)

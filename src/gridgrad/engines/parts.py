@@ -47,6 +47,7 @@ from gridgrad.engines.layout import (
 )
 from gridgrad.engines.loops import (
     bring,
+    bring_column,
     bring_together,
     divide,
     line_weights,
@@ -116,7 +117,7 @@ def edges(call, row, old, first, start, stop, kept, terms, members, s):
         target = get(manner, PATCHES) + (upper * run - whole_of(slots, period) * pitch) * size
     columns, room, here = lists + GATHERED, start - start, start - start
     head, tail = read(term, EDGE_FIRST) * size, read(term, EDGE_LAST) * size
-    together = head != 0 and members == 1 and old == 0 and s == 1 and stop - start > 4 * period
+    together = head != 0 and old == 0 and s == 1 and stop - start > 4 * period
     low = start
     while low < stop:
         line, high = whole_of(low, period), stop
@@ -145,13 +146,21 @@ def edges(call, row, old, first, start, stop, kept, terms, members, s):
             if kept and k >= lower:
                 to += (pitch - period) * size
             if together and count:
-                # What is read of each line stands in a column.
-                shift = here + (low - i) * size
+                # What is read of each line stands in a column, or is brought there: what other terms read.
+                shift, more = here + (low - i) * size, head + tail
                 for place in range(lists, lists + 2 * BEHIND, BEHIND):
                     at = integers(place)
                     for step in range(count):
                         j = get(at, step) - shift
-                        j -= 0 if j < head else samples * size - tail - head
+                        if samples * size - tail <= j < samples * size:
+                            j -= samples * size - tail - head
+                        elif j < 0 or j >= head:
+                            bring_column(
+                                columns + more * LINES, j + shift + (line * period + i - low) * size, period,
+                                begin - line, after - line, room, size, s,
+                            )  # fmt: skip
+                            j = more
+                            more += size
                         put(at, step, columns + j * LINES)
                 made = columns + MOST_COLUMNS * LINES * size
                 divisor = type(s)(divisor_of(call, number))

@@ -25,6 +25,7 @@ from gridgrad.engines.layout import (
     MOST_STEPS,
     NOTHING,
     OUTPUT,
+    PLUS,
     ROW_DIM,
     ROWS_BYTES,
     RULES,
@@ -144,18 +145,20 @@ class _Tables:
         return np.concatenate([np.array(self.weights, self.dtype), *self.varying, *numbers])
 
     def _group(self) -> None:
-        head, room = None, 0
+        head, room, columns = None, 0, 0
         for term in self.terms:
-            rules = 1 + term[LOWER] + term[UPPER]
-            steps = max(each[1] for each in self.rules[term[RULES] : term[RULES] + rules])
+            steps = max(count for _, count, _ in self._rules_of(term))
             joins = (
                 head is not None and head[OUTPUT] == term[OUTPUT] and steps <= room
                 and not (term[TILE] or term[SINGLE] or head[SINGLE])
             )  # fmt: skip
             if head is not None and joins:
                 head[MEMBERS] += 1
+                columns -= self._apart(term, head)
+                if columns < head[EDGE_FIRST] + head[EDGE_LAST]:
+                    head[EDGE_FIRST] = head[EDGE_LAST] = 0
             else:
-                head, room = term, MOST_STEPS - 1
+                head, room, columns = term, MOST_STEPS - 1, MOST_COLUMNS
             room -= steps
         heads: dict[int, list[list[int]]] = {}
         for term in self._heads():
@@ -171,6 +174,21 @@ class _Tables:
                 term[LINES_TOGETHER] = (
                     alone and whole and term[VARYING] >= 0 > term[ROW_DIM] and not term[TILE]
                 )
+
+    def _rules_of(self, term: list[int]) -> list[tuple[int, int, int]]:
+        return self.rules[term[RULES] : term[RULES] + 1 + term[LOWER] + term[UPPER]]
+
+    def _apart(self, term: list[int], head: list[int]) -> int:
+        """How many samples a rule of the term's reads at most that are not among those of the head's dim."""
+        same = term[INPUT] == head[INPUT]
+        return max(
+            sum(
+                not same or step[end] != 0
+                for step in self.steps[first : first + count]
+                for end in (PLUS, MINUS)
+            )
+            for first, count, _ in self._rules_of(term)
+        )
 
     def _heads(self) -> Iterator[list[int]]:
         """The first term of each group."""
