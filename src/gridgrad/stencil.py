@@ -57,7 +57,7 @@ class Row(NamedTuple):
         >>> Row((-1, 0, 1), (-1.0, 0.0, 1.0), 2.0).differences()
         ((1.0, 1, -1),)
         >>> Row((0, 1, 2), (-0.75, 1.0, -0.25), 0.5).differences()
-        ((1.0, 1, 0), (0.25, 0, 2))
+        ((1.0, 1, 0), (-0.25, 2, 0))
         """
         weight = {o: w for o, w in zip(self.offsets, self.weights, strict=True) if w != 0}
         if self.plain:
@@ -67,8 +67,10 @@ class Row(NamedTuple):
         else:
             reference = min(weight, key=abs)
             pairs = [(w, o, reference) for o, w in weight.items() if o != reference]
-        # Positive weights, so that a difference of equal samples is +0, as in NumPy.
-        return tuple((w, a, b) if w > 0 else (-w, b, a) for w, a, b in pairs)
+        # Some weight is positive, so that a sum over equal samples is +0, as in NumPy: it is if one step is.
+        if not any(w > 0 for w, _, _ in pairs):
+            pairs = [(-w, b, a) for w, a, b in pairs]
+        return tuple(pairs)
 
 
 class Later(Sequence[Any]):
