@@ -11,13 +11,21 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gridgrad
 from gridgrad import calls
 from gridgrad.engines import cpu, program, tables
-from gridgrad.engines.layout import EDGE_FIRST, LINES_TOGETHER, TOGETHER
+from gridgrad.engines.layout import (
+    EDGE_FIRST,
+    EDGE_LAST,
+    LINES_TOGETHER,
+    MEMBERS,
+    MOST_COLUMNS,
+    TOGETHER,
+)
 
 KINDS = {"rows": TOGETHER, "lines": LINES_TOGETHER, "edges": EDGE_FIRST}
 
@@ -36,6 +44,8 @@ class Call:
     seed: int
     streams: bool
     chunk: int
+    operator: str = "derivative"
+    """Or its backward pass, or the backward pass of a laplacian."""
 
     def input(self) -> Any:
         rng = np.random.default_rng(self.seed)
@@ -71,12 +81,29 @@ class Call:
             mock.patch.dict(calls._known, clear=True),
             np.errstate(all="ignore"),
         ):
-            gridgrad.derivative(x, dim=self.dim, out=out, **self.options)
+            self.call(x, out)
         assert x.tobytes() == before
         found = out.tobytes()
         out[...] = 7
         assert (room == 7).all(), "memory beside the output was written"
         return found, seen
+
+    def call(self, x: Any, out: Any) -> None:
+        if self.operator == "derivative":
+            gridgrad.derivative(x, dim=self.dim, out=out, **self.options)
+            return
+        given = torch.tensor(x.copy("C"))
+        at = torch.zeros_like(given, requires_grad=True)
+        if self.operator == "backward":
+            found = gridgrad.derivative(at, dim=self.dim, **self.options)
+        else:
+            # Uneven along the first dim and periodic along the last, whose transposes differ in kind.
+            spacing = (np.cumsum(1.0 + np.arange(x.shape[0]) % 3), 0.5)
+            found = gridgrad.laplacian(
+                at, dim=(0, -1), spacing=spacing, boundary=("one-sided", "periodic"),
+                accuracy=min(self.options.get("accuracy", 2), 4),
+            )  # fmt: skip
+        out[...] = torch.autograd.grad(found, at, given)[0].numpy()
 
 
 @st.composite
@@ -106,6 +133,7 @@ def some_calls(draw: Any) -> Call:
         shape, dtype, dim, options, draw(st.sampled_from(["contiguous", "sliced", "reversed"])),
         draw(st.sampled_from([0, 0, 0, 4, 7])), draw(st.sampled_from([0, 0, 0, 1e-4, 0.01])),
         draw(st.integers(0, 99)), draw(st.booleans()), draw(st.sampled_from([512, 1 << 12, 12 << 10])),
+        draw(st.sampled_from(["derivative", "backward", *["laplacian"] * (shape[0] >= 9)])),
     )  # fmt: skip
 
 
@@ -130,3 +158,46 @@ def test_each_kind_is_made_together(kind: str, shape: Any, dim: int, spacing: An
         spacing = np.cumsum(np.random.default_rng(1).uniform(1, 2, 12))
     call = Call(shape, "float64", dim, {"spacing": spacing}, "contiguous", 0, 0, 3, False, 512)
     assert call.run(call.input(), together=True)[1][kind] == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(40, 4100), (9, 30_000)])
+def test_the_transpose_on_coordinates_reads_no_further_than_its_zeros(
+    shape: Any, dtype: str
+) -> None:
+    """Its weights are those of samples, not of differences: what is subtracted is one short row of zeros."""
+    spacing = np.cumsum(np.random.default_rng(1).uniform(1, 2, shape[0]))
+    call = Call(
+        shape, dtype, 0, {"spacing": spacing}, "contiguous", 0, 0, 3, False, 12 << 10, "backward"
+    )
+    x = call.input()
+    found, seen = call.run(x, together=True)
+    assert found == call.run(x, together=False)[0]
+    # The forward pass alone: what stands after the zeros may be zeros, by chance.
+    assert seen["rows"] == 1
+
+
+def test_a_laplacian_with_more_steps_than_there_is_room_for_columns() -> None:
+    """Backwards, where what is subtracted is no sample of the line, each step takes two columns."""
+    at = torch.randn(60, 50, 100, dtype=torch.float64, requires_grad=True)
+    given = torch.randn(60, 50, 100, dtype=torch.float64)
+    seen = []
+    group = tables._Tables._group
+
+    def grouped(made: Any) -> None:
+        group(made)
+        for term in made.terms:
+            # As many as what its edges read and all that its group's steps do, each end by itself.
+            steps = max(count for _, count, _ in made._rules_of(term))
+            seen.append((term[MEMBERS], term[EDGE_FIRST] + term[EDGE_LAST], steps))
+
+    with (
+        mock.patch.object(tables._Tables, "_group", grouped),
+        mock.patch.dict(cpu._tables, clear=True),
+    ):
+        found = gridgrad.laplacian(at, dim=(0, 2), accuracy=12, boundary=("one-sided", "periodic"))
+        torch.autograd.grad(found, at, given)
+    backward = seen[-2:]
+    (members, columns, _), (_, _, steps) = backward
+    assert members == 2
+    assert columns == 0 or columns + 2 * steps <= MOST_COLUMNS

@@ -21,6 +21,7 @@ from gridgrad.engines.layout import (
     ORIGINS_AT,
     OUTPUT,
     OWN_WEIGHTS_AT,
+    PAGE,
     PATCHES,
     PERIOD,
     ROW_DIM,
@@ -87,10 +88,11 @@ def _group(call, row, first, n, length, old, streams, terms, s):
     members, tile, size = read(term, MEMBERS), read(term, TILE), get(call, SIZE)
     lower, run, index = read(term, LOWER), read(term, RUN), integers(get(call, INDEX_AT))
     period, upper = read(term, N) * run, read(term, UPPER) * run
-    start = first
+    start = next_try = first
     while start < last:
         here = row + (start - first) * size
-        if read(term, LINES_TOGETHER) and old == 0 and s == 1 and start + ROWS * run <= last:
+        tries = read(term, LINES_TOGETHER) and start >= next_try and start + ROWS * run <= last
+        if tries and old == 0 and s == 1:
             line = whole_of(start, run)
             starts = line * run == start and (streams == 0 or here & (CACHE_LINE - 1) == 0)
             i, pitch = remainder_of(line, read(term, N)), run * size
@@ -99,6 +101,8 @@ def _group(call, row, first, n, length, old, streams, terms, s):
             ):
                 start += ROWS * run
                 continue
+            # Not all of them are finite, or edges are among them: not to be tried again for each of them.
+            next_try = start + ROWS * run if starts else start
         # As far as each member has one rule.
         stop = last
         for k in range(members):
@@ -277,20 +281,24 @@ def run_boxes(x, out, call, unit):
                 along = integers(strides + 8 * (dims - 1))
                 pitch = read(along, (n_inputs + output) * dims)
                 apart = read(along, read(integers(group), INPUT) * dims)
+                # In the cache, rows that share its sets would drive each other out.
+                fits = pitch & (CACHE_LINE - 1) == 0 and (streams or apart & (PAGE - 1) != 0)
                 low = begin + whole_of(-(row + begin * size) & (CACHE_LINE - 1), size)
                 high = low + whole_of((most(end - low, 0) * size) & -ROWS_BYTES, size)
-                if low < high and pitch & (CACHE_LINE - 1) == 0 and together(
-                    told, row + low * size, pitch, apart, high - low, get(index, dims - 1),
-                    read(box, 2 * dims - 1), low, streams, group, unit,
-                ):  # fmt: skip
-                    made = ROWS
+                if low < high and fits:
+                    found = together(
+                        told, row + low * size, pitch, apart, high - low, get(index, dims - 1),
+                        read(box, 2 * dims - 1), low, streams, group, unit,
+                    )  # fmt: skip
+                    # If not all of them are finite, or edges are among them, each is made by itself.
+                    made = ROWS if found else -ROWS
             # What is not made of the row, before and after what is.
-            first, last = begin, low if made else end
+            first, last = begin, low if made > 0 else end
             for _ in range(2):
                 if first < last:
                     _row(told, row, first, last, chunk, length, group, stop, streams, unit)
-                first, last = high if made else end, end
-            made -= made > 0
+                first, last = high if made > 0 else end, end
+            made -= (made > 0) - (made < 0)
             d = dims - 1
             while d >= 0:
                 put(index, d, get(index, d) + 1)

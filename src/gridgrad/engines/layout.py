@@ -20,6 +20,8 @@ PATCHES_BYTES = STRETCH_BYTES // 4
 # Bytes of a line of the cache, and of what loops make at a time at most.
 CACHE_LINE = 64
 MOST_LANES = CACHE_LINE // 4
+# Bytes after which lines share a set of the first-level cache.
+PAGE = 4096
 BLOCK_BYTES = 4 * CACHE_LINE
 # Rows that are made together, as far as they are whole blocks of so many bytes.
 ROWS, ROWS_BYTES = 4, 2 * CACHE_LINE

@@ -113,6 +113,8 @@ class _Tables:
         )  # fmt: skip
         found[WIDE], found[SINGLE], found[MEMBERS] = self._is_wide(stencil), single, 1
         found[LINE], found[LINE_BYTES] = line, stencil.line.itemsize if line else 0
+        # What plain rows subtract is one short row, which does not go on from row to row.
+        found[TOGETHER] = line != 0 or not stencil.interior.plain
         if tile and run == 1 and not found[WIDE]:
             found[EDGE_FIRST], found[EDGE_LAST] = _read_by_edges(stencil, n)
         self.terms.append(found)
@@ -168,7 +170,8 @@ class _Tables:
                 is_alone = len(found) == 1 and not term[LINE]
                 term[STRETCH] = self._stretch if is_alone else self._chunk
                 term[STREAMABLE] = self._is_streamable(term)
-                alone = len(found) == term[MEMBERS] == 1 and not (term[CAREFUL] or term[WIDE])
+                alone = len(found) == term[MEMBERS] == term[TOGETHER] == 1
+                alone = alone and not (term[CAREFUL] or term[WIDE])
                 whole = term[RUN] * self.dtype.itemsize % ROWS_BYTES == 0
                 term[TOGETHER] = alone and 0 <= term[ROW_DIM] == self._last_dim
                 term[LINES_TOGETHER] = (
@@ -180,11 +183,11 @@ class _Tables:
 
     def _apart(self, term: list[int], head: list[int]) -> int:
         """How many samples a rule of the term's reads at most that are not among those of the head's dim."""
-        same = term[INPUT] == head[INPUT]
+        same, fixed = term[INPUT] == head[INPUT], set().union(*self._fixed.values())
         return max(
             sum(
-                not same or step[end] != 0
-                for step in self.steps[first : first + count]
+                not same or self.steps[i][end] != 0 or (i, end) in fixed
+                for i in range(first, first + count)
                 for end in (PLUS, MINUS)
             )
             for first, count, _ in self._rules_of(term)
