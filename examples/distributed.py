@@ -49,6 +49,7 @@ def main():
         rows = field.to_local().shape[0]
         print(f"{mesh.size()} processes, {rows} of {n} rows on the first")
         print(f"roughness {losses[0]:.1f} at first, {losses[-1]:.1f} after {len(losses)} steps")
+    distributed.barrier()  # nobody leaves while another still needs an answer
     distributed.destroy_process_group()
 
 

@@ -74,13 +74,18 @@ def test_what_is_sent_arrives(found, count):
 
 def test_the_example_smooths_the_field_as_one_process_does():
     example = RANKS.parents[1] / "examples" / "distributed.py"
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-            str(example),
-        ],
-        capture_output=True, text=True, timeout=300, env=environment(),
-    )  # fmt: skip
+    for _ in range(3):
+        done = subprocess.run(
+            [
+                sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+                str(example),
+            ],
+            capture_output=True, text=True, timeout=300, env=environment(),
+        )  # fmt: skip
+        # On a busy machine PyTorch now and then ends a process so when it leaves its group (a thread of its
+        # own is not joined), after the work is done.
+        if "terminate called without an active exception" not in done.stderr:
+            break
     assert done.returncode == 0, done.stderr
     program = runpy.run_path(str(example))
     losses = program["descend"](program["noise"](128).requires_grad_(), h=1 / 128)
