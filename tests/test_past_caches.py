@@ -16,6 +16,8 @@ import gridgrad
 from gridgrad import calls
 from gridgrad.engines import cpu, program, tables
 
+from .grids import spoilt
+
 # Samples beside each output, which must stay as they are.
 _GUARD = 48
 
@@ -35,11 +37,7 @@ class Call:
     stretch: int
 
     def input(self) -> Any:
-        rng = np.random.default_rng(self.seed)
-        x = rng.standard_normal(self.shape).astype(self.dtype)
-        spoilt = rng.random(self.shape) < self.bad
-        x[spoilt] = rng.choice([np.nan, np.inf, np.finfo(self.dtype).max], spoilt.sum())
-        return x
+        return spoilt(self.shape, self.dtype, self.bad, self.seed)
 
     def run(self, x: Any, *, past_caches: bool) -> list[bytes]:
         rooms = [np.full(x.size + 2 * _GUARD, 7, x.dtype) for _ in range(x.ndim)]

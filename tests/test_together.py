@@ -27,6 +27,8 @@ from gridgrad.engines.layout import (
     TOGETHER,
 )
 
+from .grids import spoilt
+
 KINDS = {"rows": TOGETHER, "lines": LINES_TOGETHER, "edges": EDGE_FIRST}
 
 
@@ -48,11 +50,8 @@ class Call:
     """Or its backward pass, or the backward pass of a laplacian."""
 
     def input(self) -> Any:
-        rng = np.random.default_rng(self.seed)
         room = tuple(n + 3 for n in self.shape) if self.layout == "sliced" else self.shape
-        x = rng.standard_normal(room).astype(self.dtype)
-        spoilt = rng.random(room) < self.bad
-        x[spoilt] = rng.choice([np.nan, np.inf, np.finfo(self.dtype).max], spoilt.sum())
+        x = spoilt(room, self.dtype, self.bad, self.seed)
         if self.layout == "sliced":
             x = x[tuple(slice(2, -1) for _ in room)]
         return x[::-1] if self.layout == "reversed" else x

@@ -87,4 +87,4 @@ class Lazy(Standard, ABC):
         by_reference: bool,
     ) -> tuple[Any, ...]:
         """What stands for the results of a plan without arrays between."""
-        raise NotImplementedError
+        raise NotImplementedError  # each library of lazy arrays has a way of its own

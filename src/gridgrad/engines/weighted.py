@@ -165,10 +165,9 @@ def _sums(
                 lanes.prefetch(row(far, k), here, more)
     sums = [cgutils.alloca_once(builder, lanes.vector) for _ in places]
     reference = samples(lanes.entry(behind, constant(0), INTEGER)) if shares else []
+    # What is added to -0 is itself, whatever its sign.
     for total in sums:
-        builder.store(
-            lanes.number_of(-0.0), total
-        )  # what is added to it is itself, whatever its sign
+        builder.store(lanes.number_of(-0.0), total)
     with cgutils.for_range(builder, count) as loop:
         factors, changes = step(loop.index)
         for (k, _), total, change in zip(places, sums, changes, strict=True):

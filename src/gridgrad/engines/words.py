@@ -70,7 +70,7 @@ def part(function: Any) -> Any:
 
     parameters = inspect.signature(function).parameters.values()
     context = inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    call.__signature__ = inspect.Signature([context, *parameters])  # type: ignore[attr-defined]
+    call.__signature__ = inspect.Signature([context, *parameters])  # Numba looks here
     return intrinsic(call)
 
 
