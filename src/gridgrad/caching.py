@@ -6,12 +6,6 @@ from functools import lru_cache, wraps
 from typing import Any
 
 
-def is_compiling() -> bool:
-    """Whether `torch.compile` or `torch.export` is reading this code rather than running it."""
-    torch = sys.modules.get("torch")
-    return torch is not None and torch.compiler.is_compiling()
-
-
 def remember(function: Callable[..., Any]) -> Callable[..., Any]:
     """`functools.lru_cache`, whose results are constants to PyTorch's compiler."""
     cached = lru_cache(maxsize=1024, typed=True)(function)
@@ -28,3 +22,17 @@ def constant(function: Callable[..., Any]) -> Callable[..., Any]:
     # What torch.compiler.assume_constant_result sets, which would have to import PyTorch's compiler.
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions may have any
     return function
+
+
+@constant
+def is_compiling() -> bool:
+    """Whether `torch.compile` or `torch.export` is reading this code rather than running it."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return False
+    if torch.compiler.is_compiling():
+        return True
+    # Compilers before this say so only to what they read, which this is not.
+    return not hasattr(torch.compiler, "_compile_session_context") and (
+        torch._guards.TracingContext.try_get() is not None
+    )

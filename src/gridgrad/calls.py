@@ -134,14 +134,21 @@ _SCALARS = tuple({np.dtype(code).type for code in "efdgbhilqBHILQ"})  # of NumPy
 
 def answer(
     make: Callable[..., Plan], inputs: Sequence[Any], names: Sequence[str], options: tuple[Any, ...],
-    out: Any = None, more: tuple[Any, ...] = (),
+    out: Any, more: tuple[Any, ...],
 ) -> tuple[Any, ...]:  # fmt: skip
     """The results of the plan that `make(call, *more)` makes of a call, in `out` if that is given.
 
     `options` are what `Call` takes besides, in its order.
     """
-    if out is None and len(inputs) == 1 and not is_compiling():
-        found = _small(make, inputs[0], (*options, *more) if more else options)
+    if out is None:
+        if is_compiling():
+            from gridgrad.arrays.traced import ahead
+
+            found = ahead(work_out, make, inputs, names, options, more)
+        elif len(inputs) == 1:
+            found = _small(make, inputs[0], (*options, *more) if more else options)
+        else:
+            found = None
         if found is not None:
             return found
     library = library_of_all(inputs, names)
@@ -153,11 +160,7 @@ def answer(
             return found
     call = None
     if known is None:
-        how = (*options, *more), make, names, len(more)
-        found = library.beforehand(_work_out, inputs, *how) if out is None else None
-        if found is not None:
-            return found
-        call, known = _work_out(inputs, *how)
+        call, known = work_out(make, inputs, names, options, more)
     plan, results, computes, _ = known
     if out is not None:
         read = [*inputs, *_arrays(library, options)]
@@ -174,17 +177,13 @@ def answer(
     return library.run(plan, inputs, results, computes, out)
 
 
-def _work_out(
-    inputs: Sequence[Any],
-    options: tuple[Any, ...],
-    make: Callable[..., Plan],
-    names: Sequence[str],
-    count: int,
-) -> tuple[Call, _Known]:
-    """A call, the last `count` of whose options are those of `make`, and what its arguments mean."""
-    shared = len(options) - count
-    call = Call(inputs, names, *options[:shared])
-    plan = make(call, *options[shared:])
+def work_out(
+    make: Callable[..., Plan], inputs: Sequence[Any], names: Sequence[str], options: tuple[Any, ...],
+    more: tuple[Any, ...],
+) -> tuple[Call, _Known]:  # fmt: skip
+    """A call, and what its arguments mean."""
+    call = Call(inputs, names, *options)
+    plan = make(call, *more)
     return call, _Known(plan, *call.types(plan))
 
 

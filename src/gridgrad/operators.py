@@ -122,7 +122,7 @@ def gradient(
     if type(spacing) is list:
         spacing = tuple(spacing)  # by which the next call can be told from others
     options = (dim, axis, spacing, accuracy, edge_order, boundary, period, side, edges)
-    found: tuple[A, ...] = answer(_gradient, (input,), ("input",), options, out)
+    found: tuple[A, ...] = answer(_gradient, (input,), ("input",), options, out, ())
     return found
 
 

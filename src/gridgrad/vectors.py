@@ -44,7 +44,7 @@ def laplacian(
     True
     """
     options = (dim, axis, spacing, accuracy, edge_order, boundary, period)
-    found: A = _only(answer(_laplacian, (input,), ("input",), options, _one(out)))
+    found: A = _only(answer(_laplacian, (input,), ("input",), options, _one(out), ()))
     return found
 
 
@@ -84,7 +84,7 @@ def divergence(
     True
     """
     options = (dim, axis, spacing, accuracy, edge_order, boundary, period)
-    found: A = _only(answer(_divergence, *_split(components), options, _one(out)))
+    found: A = _only(answer(_divergence, *_split(components), options, _one(out), ()))
     return found
 
 
@@ -124,8 +124,8 @@ def curl(
     options = (dim, axis, spacing, accuracy, edge_order, boundary, period)
     inputs, names = _split(components)
     if len(inputs) == 3:
-        return answer(_curl, inputs, names, options, out)
-    return _only(answer(_curl, inputs, names, options, _one(out)))
+        return answer(_curl, inputs, names, options, out, ())
+    return _only(answer(_curl, inputs, names, options, _one(out), ()))
 
 
 def _curl(call: Call) -> Plan:
@@ -178,7 +178,7 @@ def jacobian(
     """
     options = (dim, axis, spacing, accuracy, edge_order, boundary, period)
     inputs, names = _split(components)
-    found = answer(_jacobian, inputs, names, options)
+    found = answer(_jacobian, inputs, names, options, None, ())
     count = len(found) // len(inputs)
     return tuple(found[i * count : (i + 1) * count] for i in range(len(inputs)))
 
@@ -222,7 +222,7 @@ def hessian(
     [[2.0, 3.0], [3.0, 0.0]]
     """
     options = (dim, axis, spacing, accuracy, edge_order, boundary, period)
-    found = answer(_hessian, (input,), ("input",), options)
+    found = answer(_hessian, (input,), ("input",), options, None, ())
     count = (math.isqrt(8 * len(found) + 1) - 1) // 2
     table: dict[tuple[int, int], A] = {(k, k): found[k] for k in range(count)}
     for (i, j), value in zip(_pairs(count), found[count:], strict=True):

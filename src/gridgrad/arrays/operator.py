@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gridgrad.arrays.autograd import Work
 from gridgrad.arrays.shortcut import run_order
 from gridgrad.caching import remember
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
-_NAME, _TAGS = "run", (torch.Tag.pt2_compliant_tag,)
-# Calls and fused operations take about as long at 2**17 to 2**20 samples.
-_FUSED = 1 << 17
+# The operator, and the same where nothing is differentiated any more, without the layers for that.
+_NAME, _QUICK, _TAGS = "run", "quick", (torch.Tag.pt2_compliant_tag,)
+# Fused operations take less time up to 2**18 samples, a call from 2**20 on.
+_FUSED = 1 << 19
 # What fused operations are made by, of which PyTorch knows nothing.
 _MADE_BY = zlib.crc32(
     b"".join(
@@ -193,7 +195,8 @@ def fuse_by(run: Callable[..., tuple[Any, ...]]) -> None:
     def rule(mode: Any, func: Any, kinds: Any, args: tuple[Any, ...], kwargs: Any = None) -> Any:
         inputs, given = args[0], from_text(args[1])
         if not all(_is_small(x, given.fused) for x in inputs):
-            return mode.__torch_dispatch__(func, kinds, args, kwargs)
+            quick = torch.ops.gridgrad.quick.default
+            return mode.__torch_dispatch__(quick, kinds, args, kwargs)
         with mode:
             part = given.part(inputs[0].shape)
             return list(run(part, inputs, _dtypes(given.results), _dtypes(given.computes)))
@@ -210,13 +213,15 @@ def _is_small(x: Any, most: int) -> bool:
 def register(run: Callable[..., tuple[Any, ...]]) -> Any:
     """The operator, whose work is done by `run(plan, inputs, results, computes)`."""
 
-    def operator(inputs: Sequence[torch.Tensor], order: str) -> list[torch.Tensor]:
+    def work(order: str, shape: Sequence[int]) -> Work:
         given = from_text(order)
-        computes = _dtypes(given.computes)
-        quick = run_order(order, given.part, inputs, computes)
+        return Work(run, given.part(shape), _dtypes(given.results), _dtypes(given.computes))
+
+    def operator(inputs: Sequence[torch.Tensor], order: str) -> list[torch.Tensor]:
+        quick = run_order(order, inputs, work)
         if quick is not None:
             return quick
-        found = run(given.part(inputs[0].shape), inputs, _dtypes(given.results), computes)
+        found = work(order, inputs[0].shape)(*inputs)
         # The compiler counts on the strides that it was told.
         strides = torch.empty_like(inputs[0], device="meta").stride()
         return [
@@ -244,10 +249,11 @@ def register(run: Callable[..., tuple[Any, ...]]) -> Any:
         return result, None
 
     # What `torch.library.custom_op` does, without the layers that it puts around every call.
-    _library.define(f"{_NAME}(Tensor[] inputs, str order) -> Tensor[]", tags=_TAGS)
-    _library.impl(_NAME, operator, "CompositeExplicitAutograd")
+    for name in (_NAME, _QUICK):
+        _library.define(f"{name}(Tensor[] inputs, str order) -> Tensor[]", tags=_TAGS)
+        _library.impl(name, operator, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"gridgrad::{name}", fake, lib=_library)
     name = f"gridgrad::{_NAME}"
-    torch.library.register_fake(name, fake, lib=_library)
     torch.library.register_autograd(name, backward, setup_context=setup_context, lib=_library)
     called = torch.ops.gridgrad.run.default
     return called

@@ -16,11 +16,11 @@ from torch._C._functorch import is_legacy_batchedtensor, peek_interpreter_stack
 from torch.autograd import forward_ad
 
 from gridgrad.arrays.autograd import Work
+from gridgrad.arrays.openmp import team
 from gridgrad.arrays.standard import Small
 from gridgrad.engines import cpu, memory
 from gridgrad.engines.memory import are_apart, extent, quick_address
-from gridgrad.engines.recycling import maker
-from gridgrad.plan import Plan
+from gridgrad.engines.recycling import LARGE, maker
 
 _KINDS = (torch.Tensor, torch.nn.Parameter)
 _strided = torch.strided
@@ -71,12 +71,13 @@ class Shortcut:
         self.job, self.work, self._count = job, work, work.plan.inputs
         self._shape, self._dtype, self._type = x.shape, x.dtype, work.results[0]
         self._extents = [extent(each.shape, each.strides, each.itemsize) for each in arrays]
-        self._is_small = x.flags.c_contiguous and x.size * count <= cpu.SERIAL
+        self._is_small = x.flags.c_contiguous and x.nbytes < LARGE
         self._empty, self._align = maker(x.nbytes * count), x.dtype.alignment
         self._outputs = count
         self._fill: Small | None = None
         self.small: Small | None = None
-        if self._is_small and self._count == 1 and isinstance(job, cpu.Job):
+        is_one = self._is_small and self._count == 1
+        if is_one and isinstance(job, cpu.Job) and job.is_serial(team()):
             self._fill, self.small = self._for_small(job.kernel, *job.arguments)
         self._ways_back: dict[Any, Callable[[Sequence[Any]], Any]] = {}
 
@@ -106,7 +107,7 @@ class Shortcut:
             if not are_apart(places, self._extents, self._count, map(_span, read)):
                 return None
             torch.autograd.graph.increment_version(out)
-        self.job(places)
+        self.job(places, team())
         return outputs
 
     def _for_small(self, kernel: Any, call: int, unit: Any) -> tuple[Small, Small]:
@@ -253,30 +254,47 @@ def _span(x: Any) -> tuple[int, int]:
     return x.data_ptr() + first, x.data_ptr() + stop
 
 
-# The jobs of orders, by their text and the layouts of tensors; None for what has no short way.
-_orders: dict[Any, cpu.Run | None] = {}
+# The jobs of orders and their numbers of results, by text and layouts; None for what has no short way.
+_orders: dict[Any, tuple[cpu.Run, int] | None] = {}
 
 
 def run_order(
-    text: str, part: Callable[[Any], Plan], inputs: Sequence[Any], computes: Sequence[Any]
+    text: str, inputs: Sequence[Any], read: Callable[[str, Any], Work]
 ) -> list[Any] | None:
-    """What an order of a compiled program gives, by the short way if there is one."""
+    """What an order of a compiled program gives, by the short way if there is one.
+
+    `read` tells the work that an order asks for, for inputs of a shape.
+    """
     key: Any = (text, *map(layout, inputs))
-    if None in key or inputs[0].numel() * len(computes) > cpu.SERIAL:
+    if None in key:
         return None
-    # Each in memory of its own, which the program may use again for something else.
-    found = [empty_like(inputs[0]) for _ in computes]
     if key not in _orders:
         if len(_orders) >= 1024:
             _orders.clear()
-        arrays, count = _as_numpy(inputs, found, computes), len(inputs)
-        _orders[key] = None
-        if arrays:
-            dtypes = [_DTYPES[dtype] for dtype in computes]
-            plan = part(inputs[0].shape)
-            _orders[key] = cpu.job(plan, arrays[:count], arrays[count:], dtypes)
-    job = _orders.get(key)
-    if job is None:
+        _orders[key] = _lay_out(read(text, inputs[0].shape), inputs)
+    found = _orders.get(key)
+    if found is None:
         return None
-    job([x.data_ptr() for x in (*inputs, *found)])
-    return found
+    job, count = found
+    made = _memory(inputs[0], count)
+    job([x.data_ptr() for x in (*inputs, *made)], team())
+    return made
+
+
+def _lay_out(work: Work, inputs: Sequence[Any]) -> tuple[cpu.Run, int] | None:
+    if inputs[0].dtype not in _DTYPES:
+        return None
+    count = len(work.computes)
+    arrays = _as_numpy(inputs, _memory(inputs[0], count), work.results, work.computes)
+    if not arrays:
+        return None
+    dtypes = [_DTYPES[dtype] for dtype in work.computes]
+    job = cpu.job(work.plan, arrays[: len(inputs)], arrays[len(inputs) :], dtypes)
+    return None if job is None else (job, count)
+
+
+def _memory(x: Any, count: int) -> list[Any]:
+    """Tensors like x, each in memory of its own, which a program may use again for something else."""
+    if x.nbytes < LARGE:
+        return [empty_like(x) for _ in range(count)]
+    return _fresh(x.detach().numpy(), _DTYPES[x.dtype], count)

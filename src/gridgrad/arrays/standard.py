@@ -211,19 +211,6 @@ class Standard:
             array[...] = value
         return tuple(out)
 
-    def beforehand(
-        self,
-        work_out: Callable[..., Any],
-        inputs: Sequence[Any],
-        options: tuple[Any, ...],
-        *more: Any,
-    ) -> tuple[Any, ...] | None:
-        """The results of what `work_out(inputs, options, *more)` finds, where a compiler reads this.
-
-        None where it is to read `work_out` instead, and where nothing but Python does.
-        """
-        return None
-
     def run_by_reference(
         self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any]
     ) -> tuple[Any, ...]:

@@ -1,12 +1,14 @@
 """PyTorch tensors while `torch.compile` or `torch.export` reads this code."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from operator import add
 from typing import Any
 
 import torch
+from torch.compiler import is_dynamo_compiling
+from torch.fx.experimental.symbolic_shapes import has_static_value
 
 from gridgrad.arrays.autograd import Differentiated, Work, follow
 from gridgrad.arrays.operator import (
@@ -78,35 +80,12 @@ class Traced(Torch):
             return follow(Differentiated, Work(self.run, plan, results, computes), inputs)
         return Standard.run(self, plan, inputs, results, computes)
 
-    def beforehand(
-        self,
-        work_out: Callable[..., Any],
-        inputs: Sequence[Any],
-        options: tuple[Any, ...],
-        *more: Any,
-    ) -> tuple[Any, ...] | None:
-        shapes = tuple([tuple(x.shape) for x in inputs])
-        if not all(map(self._is_known, (*options, *shapes))) or not self._on_engine(inputs):
-            return None
-        dtypes = tuple([x.dtype for x in inputs])
-        order = _worked_out(work_out, shapes, dtypes, options, *more)
-        return None if order is None else _ordered(inputs, order)
-
-    def _is_known(self, value: Any) -> bool:
-        """Whether that is a number, a word, None, or several, which the compiler knows for all calls."""
-        if isinstance(value, tuple):
-            return all(map(self._is_known, value))
-        return isinstance(value, (int, float, str, type(None))) and not self.is_symbolic(value)
-
     def _on_engine(self, inputs: Sequence[Any]) -> bool:
         """Whether the program is to call the CPU engine: that is faster than what the compiler makes."""
         return (
-            torch.compiler.is_dynamo_compiling()
-            and not torch.compiler.is_exporting()
-            # Under transforms and with subclasses PyTorch wants operations that it knows.
-            and not is_transforming()
-            and all(type(x) in (torch.Tensor, torch.nn.Parameter) for x in inputs)
-            and all(x.device.type == "cpu" for x in inputs)
+            is_dynamo_compiling()
+            and all(_is_tensor(type(x)) for x in inputs)
+            and _is_for_engine([x.device for x in inputs])
         )
 
 
@@ -129,24 +108,80 @@ def _ordered(inputs: Sequence[Any], order: str) -> tuple[Any, ...]:
     return tuple(_operator(inputs, order))
 
 
-@constant
-def _worked_out(
-    work_out: Callable[..., Any], shapes: Any, dtypes: Any, options: Any, *more: Any
-) -> str | None:
-    """The order that a call comes to, or None if there is none.
+def ahead(
+    work_out: Any, make: Any, inputs: Sequence[Any], names: Any, options: tuple[Any, ...],
+    more: tuple[Any, ...],
+) -> tuple[Any, ...] | None:  # fmt: skip
+    """The results of a call that `work_out` works out, where the compiler need not read how; else None.
 
-    The compiler evaluates this. Of all that it reads, it checks at every call of the program that it is
-    still the same, which for few samples takes longer than they do.
+    Of all that the compiler reads, each name is looked up again at every call of the program, to see whether
+    it still means the same: for few samples that takes longer than they do. So this reads little.
     """
-    inputs = [
-        torch.empty(shape, dtype=dtype, device="meta")
-        for shape, dtype in zip(shapes, dtypes, strict=True)
-    ]
+    if not is_dynamo_compiling():
+        return None
+    layouts: tuple[Any, ...] = ()
+    for x in inputs:
+        if not _is_tensor(type(x)):
+            return None
+        for n in x.shape:
+            if not has_static_value(n):
+                return None
+        layouts = (*layouts, (x.device, x.dtype, (*x.shape,)))
+    for value in (*options, *more):
+        if not _is_known(value):
+            return None
+    order = _order_of(work_out, make, layouts, names, options, more)
+    return None if order is None else (*_operator(inputs, order),)
+
+
+@constant
+def _is_tensor(kind: Any) -> bool:
+    return kind in (torch.Tensor, torch.nn.Parameter)
+
+
+def _is_known(value: Any) -> bool:
+    """Whether that is a number, a word, None, or several, which the compiler knows for all calls."""
+    if value is None:
+        return True
+    kind = type(value)
+    if kind is tuple:
+        for each in value:  # noqa: SIM110  # `all` would be one more name to read
+            if not _is_known(each):
+                return False
+        return True
+    if kind is int or kind is float:
+        return has_static_value(value)
+    return kind is str or kind is bool
+
+
+@constant
+def _order_of(
+    work_out: Any, make: Any, layouts: Any, names: Any, options: tuple[Any, ...], more: tuple[Any, ...]
+) -> str | None:  # fmt: skip
+    """The order that a call comes to, which the compiler evaluates; None if it is to read the call."""
+    if not _is_for_engine([device for device, _, _ in layouts]):
+        return None
+    dtypes = [dtype for _, dtype, _ in layouts]
+    inputs = [torch.empty(shape, dtype=dtype, device="meta") for _, dtype, shape in layouts]
     try:
-        _, (plan, results, computes, _) = work_out(inputs, options, *more)
+        _, (plan, results, computes, _) = work_out(make, inputs, names, options, more)
     except GridError:
         return None  # it is raised when the compiler reads the same
-    return _order(plan, results, computes) if _is_simple(plan, dtypes, computes) else None
+    if not _is_simple(plan, dtypes, computes):
+        return None
+    _prepare()
+    return _order(plan, results, computes)
+
+
+@constant
+def _is_for_engine(devices: Sequence[Any]) -> bool:
+    """Whether the program is to call the CPU engine: that is faster than what the compiler makes."""
+    # Under transforms and with subclasses PyTorch wants operations that it knows.
+    return (
+        not torch.compiler.is_exporting()
+        and not is_transforming()
+        and all(device.type == "cpu" for device in devices)
+    )
 
 
 @remember

@@ -19,12 +19,14 @@ from gridgrad.engines.memory import address, as_pairs, contiguous_strides, memor
 from gridgrad.engines.recycling import empty
 from gridgrad.engines.staging import Inexact, Stages
 from gridgrad.engines.tables import compose
-from gridgrad.engines.threads import share, threads_here
+from gridgrad.engines.threads import apart, share, threads_here
 from gridgrad.plan import Plan
 
 _DTYPES = tuple(np.dtype(name) for name in ("f4", "f8", "c8", "c16"))
-# Samples of all results, up to which a second thread costs more than it saves.
-SERIAL = 1 << 20
+# Samples of all results, up to which a second thread costs more than it saves; the same, for each term, where
+# threads are another's, which begin at once; and above which those make no difference any more, while an
+# interrupt would have to wait for them.
+SERIAL, TEAMED, LONG = 1 << 20, 1 << 18, 1 << 26
 # Bytes of all results, above which no cache would keep them for whoever reads them next: they are written
 # past the caches, which saves reading what they replace.
 STREAMED = 1 << 25
@@ -33,7 +35,9 @@ _SLAB = 1 << 22
 
 
 # What runs a plan on arrays of one layout, by the addresses of their samples at index 0, inputs first.
-Run = Callable[[Sequence[int]], None]
+Run = Callable[..., None]
+# What has a function of C run in threads of another's: its address, that of its argument, and how many.
+Team = Callable[[int, int, int], None]
 
 
 def run(plan: Plan, inputs: Sequence[Any], outputs: Sequence[Any], computes: Sequence[Any]) -> bool:
@@ -168,11 +172,13 @@ class Job:
 
     def __init__(self, plan: Plan, shape: Any, strides: Sequence[Any], dtype: Any) -> None:
         self._route = program.walk(shape, strides, dtype.itemsize)
-        self._samples = math.prod(shape) * plan.outputs
+        self._samples, self._work = (math.prod(shape) * n for n in (plan.outputs, len(plan.terms)))
         self._reach, self._itemsize = _reach(plan, self._route), dtype.itemsize
         streams = self._samples * dtype.itemsize > STREAMED
         self._sweep = _Sweep(plan, self._route, strides, dtype, streams, self._blocks(1))
+        self._dtype = dtype
         self._tasks: dict[int, list[_Boxes]] = {}  # by the number of threads
+        self._tables: dict[int, Any] = {}
         (self._whole,) = self._cut(1)
         # For one small input, and outputs one after another, the work is nothing and the way to it all,
         # so that no more is left to do than kernel(address of the input, of the outputs, *arguments).
@@ -181,20 +187,41 @@ class Job:
         self._call = array("q", [*self._whole.told, *sweep.told, 0, *outputs])
         self.kernel, self.arguments = sweep.kernel, (self._call.buffer_info()[0], sweep.unit)
 
-    def __call__(self, addresses: Sequence[int]) -> None:
-        if self._samples <= SERIAL:
+    def __call__(self, addresses: Sequence[int], team: Team | None = None) -> None:
+        if self.is_serial(team):
             self._sweep(self._whole, addresses)
             return
         threads = threads_here()
         tasks = self._tasks.get(threads)
         if tasks is None:
-            tasks = self._tasks[threads] = self._cut(threads)
+            tasks = self._tasks[threads] = apart(self._cut(threads), threads)
+        if team is not None and threads > 1 and self._samples <= LONG:
+            self._by(team, threads, tasks, addresses)
+            return
 
         def work(parts: Iterable[Any]) -> None:
             for part in parts:
                 self._sweep(part, addresses)
 
         share(work, tasks, threads)
+
+    def is_serial(self, team: Team | None) -> bool:
+        """Whether other threads would cost more than they save."""
+        return bool(self._samples <= SERIAL if team is None else self._work <= TEAMED)
+
+    def _by(
+        self, team: Team, threads: int, tasks: Sequence["_Boxes"], addresses: Sequence[int]
+    ) -> None:  # fmt: skip
+        """Have each task's table ready for the kernel, and threads of another's take one after another."""
+        given = self._tables.get(threads)
+        if given is None:
+            rows = [[*task.told, *self._sweep.told, *addresses] for task in tasks]
+            given = self._tables[threads] = np.array(rows, np.int64)
+        given = given.copy()
+        given[:, -len(addresses) :] = addresses
+        worker, one = _worker(self._dtype)
+        state = array("q", [one, 0, len(given), address(given), given.strides[0]])
+        team(worker, state.buffer_info()[0], threads)
 
     def _blocks(self, threads: int) -> list[int]:
         return program.cached_blocks(self._route, self._reach, self._itemsize, threads)
@@ -236,7 +263,7 @@ class Slabs:
             )
             self._tasks.append((low, _Boxes(made), _Boxes(used)))
 
-    def __call__(self, addresses: Sequence[int]) -> None:
+    def __call__(self, addresses: Sequence[int], team: Team | None = None) -> None:
         ins, outs = addresses[: self._count], addresses[self._count :]
 
         def work(tasks: Iterable[Any]) -> None:
@@ -247,7 +274,8 @@ class Slabs:
                 self._makes(made, [*ins, *own])
                 self._uses(used, [*ins, *own, *outs])
 
-        share(work, self._tasks, _threads(self._samples))
+        threads = _threads(self._samples)
+        share(work, apart(self._tasks, threads), threads)
 
 
 def _threads(samples: int) -> int:
@@ -271,8 +299,9 @@ def _run_staged(plan: Plan, arrays: list[Any], count: int, dtype: Any) -> None:
         with np.errstate(all="ignore"):  # each thread has its own
             stages.work(parts, lambda boxes, addresses: sweep(_Boxes(boxes), addresses))
 
-    boxes = program.boxes(route, stages.blocks)
-    share(work, list(boxes), _threads(arrays[0].size * plan.outputs))
+    boxes = list(program.boxes(route, stages.blocks))
+    threads = _threads(arrays[0].size * plan.outputs)
+    share(work, apart(boxes, threads), threads)
 
 
 def _reach(plan: Plan, route: program.Walk) -> list[int]:
@@ -315,6 +344,7 @@ def _unit(dtype: Any) -> Any:
 
 
 _kernels: dict[Any, Any] = {}
+_workers: dict[Any, tuple[Any, int]] = {}
 _compiling = threading.RLock()
 
 
@@ -326,6 +356,19 @@ def _kernel(dtype: Any) -> Any:
 
             found = _kernels[dtype] = compiled.kernel(dtype)
     return found
+
+
+def _worker(dtype: Any) -> tuple[int, int]:
+    """The address of what each thread of another's runs, and the bits of the 1 that tells it the dtype."""
+    found = _workers.get(dtype)
+    if found is None:
+        _kernel(dtype)
+        with _compiling:
+            from gridgrad.engines import compiled
+
+            one = int.from_bytes(np.ones(1, dtype).tobytes(), "little")
+            found = _workers[dtype] = compiled.worker(dtype), one
+    return found[0].address, found[1]
 
 
 if hasattr(os, "register_at_fork"):

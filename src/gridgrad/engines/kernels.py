@@ -39,6 +39,10 @@ from gridgrad.engines.layout import (
     STREAMS,
     STRETCH,
     STRIDES_AT,
+    TAKEN,
+    TASK_BYTES,
+    TASKS,
+    TASKS_AT,
     TERM_BYTES,
     TILE,
     TOGETHER,
@@ -55,6 +59,7 @@ from gridgrad.engines.loops import bring, rescue
 from gridgrad.engines.parts import edges, sum_up, together, vary
 from gridgrad.engines.steps import begin_of, gather, rule_of
 from gridgrad.engines.words import (
+    address_of,
     fence,
     get,
     inlined,
@@ -70,6 +75,8 @@ from gridgrad.engines.words import (
     room_for_index,
     room_for_lists,
     room_for_manner,
+    run_kernel,
+    take_one,
     whole_of,
 )
 
@@ -310,3 +317,17 @@ def run_boxes(x, out, call, unit):
                 break
     if streams:
         fence()
+
+
+def take_tasks(state):
+    """Run the kernel on one table after another, until all are taken, by this thread or by others.
+
+    `state` points to a 1 of the dtype computed in. From there on are, of 8 bytes each: that number, how many
+    tables are taken, how many there are, the address of the first, and the bytes from one to the next.
+    """
+    unit, given = read(state, 0), integers(address_of(state))
+    while True:
+        k = take_one(given, TAKEN)
+        if k >= read(given, TASKS):
+            break
+        run_kernel(read(given, TASKS_AT) + k * read(given, TASK_BYTES), unit)

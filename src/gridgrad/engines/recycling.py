@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 # Below this NumPy's own allocation is cheap, above it memory is on large pages, of so many bytes.
-_LARGE = 1 << 22
+LARGE = 1 << 22
 _PAGE = 1 << 21
 
 _kept: deque[mmap.mmap] = deque()
@@ -54,7 +54,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Any:
     count = 1
     for n in shape:
         count *= n
-    if not _offered or count * dtype.itemsize < _LARGE:
+    if not _offered or count * dtype.itemsize < LARGE:
         return np.empty(shape, dtype)
     size = -(-count * dtype.itemsize // _PAGE) * _PAGE
     block = _take(size) or _fresh(size, count * dtype.itemsize)
@@ -67,7 +67,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Any:
 
 def maker(size: int) -> Callable[..., Any]:
     """What makes arrays of so many bytes as `empty` does, which for small ones is NumPy's own."""
-    return np.empty if not _offered or size < _LARGE else empty
+    return np.empty if not _offered or size < LARGE else empty
 
 
 def _fresh(size: int, used: int) -> mmap.mmap:

@@ -104,6 +104,15 @@ def _in_a_worker() -> bool:
     return False
 
 
+def apart(tasks: list[Any], threads: int) -> list[Any]:
+    """Tasks in an order in which threads that each take the next one stay far from each other.
+
+    Two that first write to the same large page of fresh memory would both have it zeroed.
+    """
+    slab = max(1, -(-len(tasks) // max(1, threads)))
+    return [task for k in range(slab) for task in tasks[k::slab]]
+
+
 def share(work: Callable[[Iterable[Any]], None], tasks: list[Any], threads: int) -> None:
     """Call `work` in up to so many threads, this one among them, each with a share of the tasks.
 
@@ -113,10 +122,6 @@ def share(work: Callable[[Iterable[Any]], None], tasks: list[Any], threads: int)
     if threads <= 1 or len(tasks) <= 1:
         work(tasks)
         return
-    # Threads stay far from each other: two that first write to the same large page of fresh memory would
-    # both have it zeroed.
-    slab = -(-len(tasks) // threads)
-    tasks = [task for k in range(slab) for task in tasks[k::slab]]
     rest = iter(tasks)  # taking the next item of a list's iterator is atomic
     others: list[Future[None]] = []
     try:

@@ -58,13 +58,7 @@ def part(function: Any) -> Any:
             return None
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            result, kinds = signature.return_type, signature.args
-            how = context.call_conv
-            found = cgutils.get_or_insert_function(
-                builder.module, how.get_function_type(result, kinds), symbol(name, kinds[-1])
-            )
-            _, answer = how.call_function(builder, found, result, kinds, args)
-            return answer
+            return _call(context, builder, name, signature, args)
 
         return types.boolean(*signature(function, args[-1])), codegen
 
@@ -72,6 +66,55 @@ def part(function: Any) -> Any:
     context = inspect.Parameter("typingctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)
     call.__signature__ = inspect.Signature([context, *parameters])  # Numba looks here
     return intrinsic(call)
+
+
+def _call(context: Any, builder: Any, name: str, signature: Any, args: Any) -> Any:
+    """What the function found by that name, for numbers of the last argument's type, makes of arguments."""
+    result, kinds, how = signature.return_type, signature.args, context.call_conv
+    kind = how.get_function_type(result, kinds)
+    found = cgutils.get_or_insert_function(builder.module, kind, symbol(name, kinds[-1]))
+    return how.call_function(builder, found, result, kinds, args)[1]
+
+
+KERNEL = "kernel"
+
+
+def kernel_signature(number: Any) -> Any:
+    return (types.int64,) * 3 + (number,)
+
+
+@intrinsic
+def run_kernel(typingctx: Any, call: Any, unit: Any) -> Any:
+    """The kernel itself, found by name, on the table at address `call`, which holds whole addresses."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        nothing = ir.Constant(ir.IntType(64), 0)
+        whole = types.none(*kernel_signature(signature.args[-1]))
+        _call(context, builder, KERNEL, whole, (nothing, nothing, *args))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, unit), codegen
+
+
+@intrinsic
+def address_of(typingctx: Any, row: Any) -> Any:
+    """A pointer as an address."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ptrtoint(args[0], ir.IntType(64))
+
+    return types.int64(row), codegen
+
+
+@intrinsic
+def take_one(typingctx: Any, row: Any, j: Any) -> Any:
+    """row[j], which is one more from then on: no two threads get the same number."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.gep(args[0], [args[1]])
+        return builder.atomic_rmw("add", place, ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(row, types.int64), codegen
 
 
 @intrinsic
