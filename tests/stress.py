@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 import gridgrad
 from gridgrad.engines import cpu
@@ -105,6 +106,9 @@ def jobs() -> list[Job]:
     special[::7, ::5], special[3::11] = np.nan, np.inf
     add("not finite", special)
     add("64-bit integers", rng.integers(-(2**62), 2**62, (300, 300)))
+    # Tensors, which PyTorch's own threads work on where there are any: in children there are not.
+    for x in (f, special, f.T, rng.standard_normal((70, 50, 40)) + 1j):
+        add(f"tensor of {x.dtype} {x.shape}", torch.from_numpy(x))
     return found
 
 
@@ -225,7 +229,7 @@ def look_after_children(todo: list[Job], started: float, until: float, errors: l
 
 
 def main() -> int:
-    cpu.SERIAL = 1 << 14  # threads for small arrays too
+    cpu.SERIAL = cpu.TEAMED = 1 << 14  # threads for small arrays too
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     seconds = parser.parse_args().seconds
