@@ -14,8 +14,10 @@ _SAMPLE_SECONDS = 1e-3
 # After a call, PyTorch's threads wait busily for the next for a while and hold a CPU. Let them go to sleep.
 _PAUSE_SECONDS = 1e-2
 _MOST_ROUNDS = 41
-# Calls slower than this are repeated so often only: what disturbs a run is short beside them.
+# Calls slower than this are repeated so often only: what disturbs a run is short beside them. Fast ones, beside
+# which it is long, are taken so often in each round.
 _SLOW_SECONDS, _SLOW_REPEATS = 0.8, 3
+_FAST_SECONDS, _FAST_TIMES = 0.02, 3
 
 
 class Times(NamedTuple):
@@ -38,7 +40,7 @@ def interleave(
     rounds: int,
     budget: float,
 ) -> dict[Hashable, Times]:
-    """Time all calls once in each round, in a new order each round.
+    """Time all calls in each round, in a new order each round.
 
     At least so many rounds, and more while the budget of seconds lasts; fewer for calls of a second or
     so. Each call was made before. The time includes letting go of the result, as in a program that calls
@@ -60,14 +62,17 @@ def _interleave(
     budget: float,
 ) -> dict[Hashable, Times]:
     loops, slow, once = {}, set(), 0.0
+    order: list[Hashable] = []
     for key, call in calls.items():
         loops[key], each = _calibrate(call)
         if each > _SLOW_SECONDS:
             slow.add(key)
-        once += each * loops[key] + _PAUSE_SECONDS
+        times = _FAST_TIMES if each < _FAST_SECONDS else 1
+        order += [key] * times
+        once += times * (each * loops[key] + _PAUSE_SECONDS)
     rounds = max(rounds, min(_MOST_ROUNDS, int(budget / once)))
     seconds: dict[Hashable, list[float]] = {key: [] for key in calls}
-    order, rng = list(calls), random.Random(1)
+    rng = random.Random(1)
     for _ in range(rounds):
         rng.shuffle(order)
         for key in order:

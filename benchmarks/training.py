@@ -18,7 +18,7 @@ from benchmarks.checking import Mismatch
 from benchmarks.peers import PEERS
 from benchmarks.timing import Times, interleave
 
-THOUSAND, SQUARE = (1000,), (128, 128)
+THOUSAND, SQUARE, BOX = (1000,), (128, 128), (64, 64, 64)
 # The largest difference of two losses or gradients, as a part of the largest number.
 _ALLOWED = 1e-4
 
@@ -38,6 +38,7 @@ PAIRS = (
     Pair("256^3, sum of squares as loss, eager", "loss", "loss torch", "torch.gradient"),
     Pair("256^3, the same step compiled", "compiled", "compiled jax", "jitted JAX"),
     Pair("256^3, the same step compiled", "compiled", "compiled slices", "slices, compiled"),
+    Pair("64^3, the same step compiled", "middle", "middle slices", "slices, compiled"),
     Pair("128^2, the same step compiled", "small", "small slices", "slices, compiled"),
     Pair("1,000 samples, forward and backward", "thousand", "thousand torch", "torch.gradient"),
     Pair("1,000 samples, forward", "forward", "forward torch", "torch.gradient"),
@@ -61,7 +62,12 @@ def measure(rounds: int, budget: float, quick: bool) -> Training:
     times: dict[str, Times] = {}
     groups = [_small]
     if not quick:
-        groups += [_cube, _compiled, partial(_compiled, SQUARE, "small")]
+        groups += [
+            _cube,
+            _compiled,
+            partial(_compiled, BOX, "middle"),
+            partial(_compiled, SQUARE, "small"),
+        ]
     for group in groups:
         calls = group()
         found = interleave(calls, rounds, budget)
