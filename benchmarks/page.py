@@ -190,7 +190,8 @@ def _method(found: Results) -> str:
         "",
         "All peers of a row are timed in one process, in turns, in a new order each round: at least 7 "
         "rounds, in each 3 times where a call takes less than 20 ms, and 3 times in all where it takes "
-        "0.8 s or more. The shortest calls are timed in loops of a millisecond. Compilers run before the clock does. The time includes letting go of the result. "
+        "0.8 s or more. The shortest calls are timed in loops of a millisecond. "
+        "Compilers run before the clock does. The time includes letting go of the result. "
         "Outputs are fresh unless a row says preallocated. gridgrad keeps the memory of large results that "
         "nobody holds any more for the next ones, as a program that calls it again and again finds it; a row "
         "that says so has it forget that memory before each call, as in a first call.",

@@ -14,8 +14,8 @@ _SAMPLE_SECONDS = 1e-3
 # After a call, PyTorch's threads wait busily for the next for a while and hold a CPU. Let them go to sleep.
 _PAUSE_SECONDS = 1e-2
 _MOST_ROUNDS = 41
-# Calls slower than this are repeated so often only: what disturbs a run is short beside them. Fast ones, beside
-# which it is long, are taken so often in each round.
+# Calls slower than this are repeated so often only: what disturbs a run is short beside them. Beside fast
+# ones it is long, so that they are taken so often in each round.
 _SLOW_SECONDS, _SLOW_REPEATS = 0.8, 3
 _FAST_SECONDS, _FAST_TIMES = 0.02, 3
 
