@@ -138,6 +138,33 @@ def test_a_library_without_the_entry_has_no_team(monkeypatch, tmp_path):
     assert openmp._find() is None
 
 
+def test_no_more_are_asked_for_than_work_for_pytorch(monkeypatch):
+    monkeypatch.setattr(openmp.sys, "platform", "linux")
+    library = mock.Mock()
+    monkeypatch.setattr(openmp.ctypes, "CDLL", lambda path: library)
+    openmp._find()(1, 2, 1000)
+    library.GOMP_parallel.assert_called_once_with(1, 2, torch.get_num_threads(), 0)
+
+
+def test_a_child_that_is_forked_before_the_first_tensor_does_not_wait_either(team):
+    said = program("""
+        import os, warnings
+        warnings.simplefilter("ignore")  # forks beside threads
+        import torch, gridgrad
+
+        torch.set_num_threads(2)
+        x = torch.rand(1200, 1000)
+        (x * 2).sum()
+        child = os.fork()
+        if child == 0:
+            for _ in range(2):
+                found = gridgrad.gradient(x)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """)
+    assert said == "0"
+
+
 def test_a_forked_child_does_not_wait_for_threads_that_it_has_not(team):
     said = program("""
         import os, warnings

@@ -5,7 +5,6 @@ these begin at once.
 """
 
 import ctypes
-import os
 import sys
 from pathlib import Path
 
@@ -13,11 +12,15 @@ import torch
 from torch import get_num_threads
 
 from gridgrad.engines.cpu import Team
+from gridgrad.engines.threads import is_forked
 
 
 def team() -> Team | None:
-    """What runs a function of C in so many of them, or None where PyTorch has none."""
-    return _team if _team is not None and get_num_threads() > 1 else None
+    """What runs a function of C in so many of them, or None where PyTorch has none, or none that lives.
+
+    In a forked child its runtime would wait for threads that stayed behind.
+    """
+    return None if _team is None or is_forked() or get_num_threads() == 1 else _team
 
 
 def _find() -> Team | None:
@@ -34,19 +37,10 @@ def _find() -> Team | None:
     parallel.restype = None
 
     def run(function: int, argument: int, threads: int) -> None:
-        parallel(function, argument, threads, 0)
+        # More than PyTorch's own would be started for this, and stopped for its next operation.
+        parallel(function, argument, min(threads, get_num_threads()), 0)
 
     return run
 
 
 _team = _find()
-
-
-def _leave() -> None:
-    """In a forked child none of these threads live, and the runtime would wait for them."""
-    global _team
-    _team = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave)

@@ -19,10 +19,9 @@ from gridgrad.caching import remember
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
-# The operator, and the same where nothing is differentiated any more, without the layers for that.
-_NAME, _QUICK, _TAGS = "run", "quick", (torch.Tag.pt2_compliant_tag,)
-# Fused operations take less time up to 2**18 samples, a call from 2**20 on.
-_FUSED = 1 << 19
+_NAME, _TAGS = "run", (torch.Tag.pt2_compliant_tag,)
+# Fused operations take less time up to about so many samples, and a call from twice as many on.
+_FUSED = 1 << 21
 # What fused operations are made by, of which PyTorch knows nothing.
 _MADE_BY = zlib.crc32(
     b"".join(
@@ -32,6 +31,7 @@ _MADE_BY = zlib.crc32(
             "arrays/traced.py",
             "boundary.py",
             "differences.py",
+            "engines/pairs.py",
             "engines/reference.py",
             "stencil.py",
         )
@@ -195,8 +195,7 @@ def fuse_by(run: Callable[..., tuple[Any, ...]]) -> None:
     def rule(mode: Any, func: Any, kinds: Any, args: tuple[Any, ...], kwargs: Any = None) -> Any:
         inputs, given = args[0], from_text(args[1])
         if not all(_is_small(x, given.fused) for x in inputs):
-            quick = torch.ops.gridgrad.quick.default
-            return mode.__torch_dispatch__(quick, kinds, args, kwargs)
+            return mode.__torch_dispatch__(func, kinds, args, kwargs)
         with mode:
             part = given.part(inputs[0].shape)
             return list(run(part, inputs, _dtypes(given.results), _dtypes(given.computes)))
@@ -206,8 +205,12 @@ def fuse_by(run: Callable[..., tuple[Any, ...]]) -> None:
 
 
 def _is_small(x: Any, most: int) -> bool:
-    """Whether x is known to have no more samples, and lies as results of any operation do."""
-    return all(type(n) is int for n in x.shape) and x.is_contiguous() and x.numel() <= most
+    """Whether x is known to have no more samples, and lies as results of any operation do.
+
+    Complex numbers are left to the engine: whether they are finite is asked by what cannot be recorded here.
+    """
+    known = all(type(n) is int for n in x.shape) and not x.is_complex()
+    return known and x.is_contiguous() and x.numel() <= most
 
 
 def register(run: Callable[..., tuple[Any, ...]]) -> Any:
@@ -249,11 +252,10 @@ def register(run: Callable[..., tuple[Any, ...]]) -> Any:
         return result, None
 
     # What `torch.library.custom_op` does, without the layers that it puts around every call.
-    for name in (_NAME, _QUICK):
-        _library.define(f"{name}(Tensor[] inputs, str order) -> Tensor[]", tags=_TAGS)
-        _library.impl(name, operator, "CompositeExplicitAutograd")
-        torch.library.register_fake(f"gridgrad::{name}", fake, lib=_library)
+    _library.define(f"{_NAME}(Tensor[] inputs, str order) -> Tensor[]", tags=_TAGS)
+    _library.impl(_NAME, operator, "CompositeExplicitAutograd")
     name = f"gridgrad::{_NAME}"
+    torch.library.register_fake(name, fake, lib=_library)
     torch.library.register_autograd(name, backward, setup_context=setup_context, lib=_library)
     called = torch.ops.gridgrad.run.default
     return called

@@ -24,7 +24,7 @@ from gridgrad.engines.recycling import LARGE, maker
 
 _KINDS = (torch.Tensor, torch.nn.Parameter)
 _strided = torch.strided
-_DTYPES = {
+_DTYPES: dict[Any, Any] = {
     torch.float32: np.dtype(np.float32),
     torch.float64: np.dtype(np.float64),
     torch.complex64: np.dtype(np.complex64),
@@ -277,7 +277,12 @@ def run_order(
         return None
     job, count = found
     made = _memory(inputs[0], count)
-    job([x.data_ptr() for x in (*inputs, *made)], team())
+    places = [x.data_ptr() for x in (*inputs, *made)]
+    align = _DTYPES[inputs[0].dtype].alignment
+    for place in places:
+        if place % align:
+            return None
+    job(places, team())
     return made
 
 
@@ -295,6 +300,6 @@ def _lay_out(work: Work, inputs: Sequence[Any]) -> tuple[cpu.Run, int] | None:
 
 def _memory(x: Any, count: int) -> list[Any]:
     """Tensors like x, each in memory of its own, which a program may use again for something else."""
-    if x.nbytes < LARGE:
+    if x.nbytes < LARGE or not x.is_contiguous():
         return [empty_like(x) for _ in range(count)]
     return _fresh(x.detach().numpy(), _DTYPES[x.dtype], count)

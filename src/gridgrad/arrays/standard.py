@@ -185,8 +185,9 @@ class Standard:
         """
         return None
 
-    # How the reference engine lays pieces end to end, if not by concatenation.
+    # How the reference engine lays pieces end to end, if not by concatenation, and does without any.
     join: Any = None
+    whole: Any = None
 
     def quiet(self) -> AbstractContextManager[Any]:
         """Several libraries compute by NumPy, which would warn of infinities."""
@@ -219,7 +220,9 @@ class Standard:
             return tuple(
                 self.xp.astype(value, dtype, copy=False)
                 for value, dtype in zip(
-                    reference.run(plan, inputs, computes, self.xp, self.join), results, strict=True
+                    reference.run(plan, inputs, computes, self.xp, self.join, self.whole),
+                    results,
+                    strict=True,
                 )
             )
 

@@ -23,9 +23,11 @@ from gridgrad.arrays.operator import (
 from gridgrad.arrays.standard import Standard, name_of
 from gridgrad.arrays.torch import Torch, is_transforming
 from gridgrad.caching import constant, remember
+from gridgrad.engines.pairs import Varied, is_power_of_two, pairs
 from gridgrad.engines.program import is_runnable
 from gridgrad.errors import GridError
 from gridgrad.plan import Plan
+from gridgrad.stencil import Stencil
 
 # Samples up to which the one form of a joined dim takes less time, and the other above.
 _FEW = 1 << 13
@@ -87,6 +89,48 @@ class Traced(Torch):
             and all(_is_tensor(type(x)) for x in inputs)
             and _is_for_engine([x.device for x in inputs])
         )
+
+
+class Fused(Traced):
+    """PyTorch while its tracer puts operations in the operator's place, which nothing differentiates."""
+
+    def whole(self, stencil: Stencil, dim: int, x: Any) -> Any:
+        """Two samples read by index, where the compiler sees what is next to what.
+
+        Along the last dim it would read one sample at a time.
+        """
+        n = x.shape[dim]
+        found = None if dim == x.ndim - 1 or not x.is_floating_point() else pairs(stencil, n)
+        if found is None:
+            return None
+        index = torch.arange(n, device=x.device)
+        # Of 64 bits, PyTorch's partitioner would keep what is asked of it for the backward pass.
+        place = index.to(torch.int32)
+
+        def along(number: Varied) -> Any:
+            """The number for each sample, or the one for all."""
+            if len(set(number.values)) == 1:
+                return number.inner
+            values = torch.full((n,), number.inner, dtype=x.dtype, device=x.device)
+            for i, value in number.others:
+                values = torch.where(place == i, value, values)
+            return values.reshape((n,) + (1,) * (x.ndim - dim - 1))
+
+        def sample(offset: int) -> Any:
+            at = index + offset
+            limits = {"max": n - 1} if offset > 0 else {"min": 0}
+            at = at % n if found.wraps else at.clamp(**limits)
+            return x[(slice(None),) * dim + (at,)]
+
+        first, second = map(sample, found.offsets)
+        if found.divisor is None:
+            total = first * along(found.weights[0]) + second * along(found.weights[1])
+            return total if found.scale == 1 else total * found.scale
+        change = first * 0.5 - second * 0.5
+        if all(map(is_power_of_two, found.divisor.values)):
+            inverse = [(i, 1 / value) for i, value in found.divisor.others]
+            return change * along(Varied(1 / found.divisor.inner, tuple(inverse)))
+        return change / along(found.divisor)
 
 
 _operator = register(Torch().run)
@@ -175,7 +219,7 @@ def _order_of(
 
 @constant
 def _is_for_engine(devices: Sequence[Any]) -> bool:
-    """Whether the program is to call the CPU engine: that is faster than what the compiler makes."""
+    """Whether PyTorch lets a program on these devices call the CPU engine."""
     # Under transforms and with subclasses PyTorch wants operations that it knows.
     return (
         not torch.compiler.is_exporting()
@@ -186,4 +230,4 @@ def _is_for_engine(devices: Sequence[Any]) -> bool:
 
 @remember
 def _prepare() -> None:
-    fuse_by(Traced().run_by_reference)
+    fuse_by(Fused().run_by_reference)

@@ -10,7 +10,7 @@ import os
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -23,10 +23,11 @@ from gridgrad.engines.threads import apart, share, threads_here
 from gridgrad.plan import Plan
 
 _DTYPES = tuple(np.dtype(name) for name in ("f4", "f8", "c8", "c16"))
-# Samples of all results, up to which a second thread costs more than it saves; the same, for each term, where
-# threads are another's, which begin at once; and above which those make no difference any more, while an
-# interrupt would have to wait for them.
-SERIAL, TEAMED, LONG = 1 << 20, 1 << 18, 1 << 26
+# Samples of all results, up to which a second thread costs more than it saves.
+SERIAL = 1 << 20
+# Samples of all terms, up to which that is so of threads of another's, which begin at once; and samples of
+# all results, above which these make no difference any more, while an interrupt would have to wait for them.
+TEAMED, LONG = 1 << 18, 1 << 26
 # Bytes of all results, above which no cache would keep them for whoever reads them next: they are written
 # past the caches, which saves reading what they replace.
 STREAMED = 1 << 25
@@ -35,7 +36,10 @@ _SLAB = 1 << 22
 
 
 # What runs a plan on arrays of one layout, by the addresses of their samples at index 0, inputs first.
-Run = Callable[..., None]
+class Run(Protocol):
+    def __call__(self, addresses: Sequence[int], team: "Team | None" = None) -> None: ...
+
+
 # What has a function of C run in threads of another's: its address, that of its argument, and how many.
 Team = Callable[[int, int, int], None]
 
@@ -221,7 +225,7 @@ class Job:
         given[:, -len(addresses) :] = addresses
         worker, one = _worker(self._dtype)
         state = array("q", [one, 0, len(given), address(given), given.strides[0]])
-        team(worker, state.buffer_info()[0], threads)
+        team(worker, state.buffer_info()[0], min(threads, len(given)))
 
     def _blocks(self, threads: int) -> list[int]:
         return program.cached_blocks(self._route, self._reach, self._itemsize, threads)

@@ -75,6 +75,6 @@ STREAMS, PATCHES, ZONE, WIDTH, PERIOD, CARRIED_FROM, CARRIED_TO = range(7)
 LINE_CARRIED = 2 * CACHE_LINE
 MANNER_BYTES = 4 * CACHE_LINE
 FAR = 1 << 62  # a zone that no row reaches
-# What threads that share a call's work are told: a 1 of the dtype computed in, how many of the call's tables
-# they have taken, how many there are, the address of the first, and the bytes from one to the next.
-UNIT, TAKEN, TASKS, TASKS_AT, TASK_BYTES = range(5)
+# What threads that share a call's work are told after a 1 of the dtype computed in: how many of the call's
+# tables they have taken, how many there are, the address of the first, and the bytes from one to the next.
+TAKEN, TASKS, TASKS_AT, TASK_BYTES = range(1, 5)

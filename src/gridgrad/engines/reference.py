@@ -15,16 +15,23 @@ import numpy as np
 from gridgrad.boundary import Fixed, place
 from gridgrad.differences import difference, parts, precision
 from gridgrad.plan import Plan, Term
-from gridgrad.stencil import Row
+from gridgrad.stencil import Row, Stencil
 
 # Lays pieces end to end along a dim; each is what serves the samples from one index up to another.
 Join = Callable[[Sequence[tuple[Any, Any, Any]], int], Any]
+# A stencil's derivative along a dim of samples, in one expression, or None.
+Whole = Callable[[Stencil, int, Any], Any]
 
 
 def run(
-    plan: Plan, inputs: Sequence[Any], computes: Sequence[Any], xp: Any, join: Join | None = None
-) -> list[Any]:
-    """The outputs of a plan, each in its dtype of `computes`; pieces are concatenated without a `join`."""
+    plan: Plan, inputs: Sequence[Any], computes: Sequence[Any], xp: Any, join: Join | None = None,
+    whole: Whole | None = None,
+) -> list[Any]:  # fmt: skip
+    """The outputs of a plan, each in its dtype of `computes`.
+
+    They are made of pieces where there is no `whole`, or it gives None; those are concatenated if there is
+    no `join`.
+    """
 
     def concat(pieces: Sequence[tuple[Any, Any, Any]], dim: int) -> Any:
         return xp.concat([piece for _, _, piece in pieces], axis=dim)
@@ -33,22 +40,28 @@ def run(
         found: list[Any] = [None] * plan.outputs
         for dtype, chosen, part in plan.by_key(computes):
             first, second = part.stages()
-            between = run(first, inputs, [dtype] * part.between, xp, join)
-            made = run(second, (*inputs, *between), [dtype] * len(chosen), xp, join)
+            between = run(first, inputs, [dtype] * part.between, xp, join, whole)
+            made = run(second, (*inputs, *between), [dtype] * len(chosen), xp, join, whole)
             for k, value in zip(chosen, made, strict=True):
                 found[k] = value
         return found
     outputs: list[list[Any]] = [[] for _ in range(plan.outputs)]
     for term in plan.terms:
         outputs[term.output].append(
-            _derivative(term, inputs[term.input], computes[term.output], xp, join or concat)
+            _derivative(term, inputs[term.input], computes[term.output], xp, join or concat, whole)
         )
     return [reduce(add, terms) for terms in outputs]
 
 
-def _derivative(term: Term, f: Any, compute: Any, xp: Any, join: Join) -> Any:
+def _derivative(
+    term: Term, f: Any, compute: Any, xp: Any, join: Join, whole: Whole | None
+) -> Any:  # fmt: skip
     """Each row's sum over the samples that it serves, laid end to end."""
     samples = parts(f, compute, xp)
+    if whole is not None and len(samples) == 1:
+        made = whole(term.stencil, term.dim, samples[0])
+        if made is not None:
+            return made
     # Samples near the largest number have differences beyond it, though the derivative may be finite.
     # Scaling by this power of two is exact, and leaves room for any stencil's partial sums. It stands here,
     # as PyTorch's compiler makes a name of every float of a module, and an input of the program.

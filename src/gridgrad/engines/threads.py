@@ -13,6 +13,7 @@ _chosen: int | None = None
 _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
 _lock = threading.Lock()
+_is_forked = False
 
 
 def set_num_threads(n: int) -> None:
@@ -167,10 +168,15 @@ def _the_pool(size: int) -> ThreadPoolExecutor:
         return _pool
 
 
+def is_forked() -> bool:
+    """Whether this process was forked after gridgrad was imported: no thread of others' lives here."""
+    return _is_forked
+
+
 def _forget() -> None:
     """In a forked child no thread of the pool lives, and the lock may have been held: begin anew."""
-    global _pool, _pool_size, _lock
-    _pool, _pool_size, _lock = None, 0, threading.Lock()
+    global _pool, _pool_size, _lock, _is_forked
+    _pool, _pool_size, _lock, _is_forked = None, 0, threading.Lock(), True
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,0 +1,130 @@
+"""Stencils all of whose rows read two samples, so that one expression makes all samples of a dim.
+
+A row at an edge often reads what the interior's would, with an index that leads beyond moved to the last
+sample on that side, or around to the other. A compiler that fuses makes no memory of such an expression, as
+it does of pieces laid end to end.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from gridgrad.boundary import place
+from gridgrad.stencil import Row, Stencil
+
+
+class Pairs(NamedTuple):
+    """The derivative at sample i: (weights[0] f[i + offsets[0]] + weights[1] f[i + offsets[1]]) scale.
+
+    The weights are 1 at most, so that nothing overflows but what must.
+    """
+
+    offsets: tuple[int, int]
+    wraps: bool
+    """Whether indices beyond an edge lead around to the other, and not to the last sample before it."""
+    weights: tuple["Varied", "Varied"]
+    scale: float
+    divisor: "Varied | None"
+    """Where it is a difference: that of (f[i + offsets[0]] / 2 - f[i + offsets[1]] / 2)."""
+
+
+class Varied(NamedTuple):
+    """A number for each sample: the interior's, and those at the edges."""
+
+    inner: float
+    others: tuple[tuple[int, float], ...]
+
+    @property
+    def values(self) -> list[float]:
+        return [self.inner, *(value for _, value in self.others)]
+
+
+def pairs(stencil: Stencil, n: int) -> Pairs | None:
+    """The two samples that each of n rows reads, or None where some row reads others.
+
+    >>> central = Row((-1, 0, 1), (-1.0, 0.0, 1.0), 2.0)
+    >>> ends = Row((0, 1), (-1.0, 1.0)), Row((-1, 0), (-1.0, 1.0))
+    >>> found = pairs(Stencil(ends[:1], central, ends[1:]), 9)
+    >>> found.offsets, found.wraps, found.divisor
+    ((1, -1), False, Varied(inner=1.0, others=((0, 0.5), (8, 0.5))))
+    """
+    lower, inner, upper = stencil.lower, stencil.interior, stencil.upper
+    edges = [*enumerate(lower), *enumerate(upper, n - len(upper))]
+    if not all(map(_is_of_numbers, (inner, *(row for _, row in edges)))):
+        return None
+    offsets = [o for o, w in zip(inner.offsets, inner.weights, strict=True) if w != 0]
+    if len(offsets) != 2:
+        return None
+    second, first = sorted(offsets)
+    ways: dict[bool, Callable[[int], int]] = {
+        False: lambda index: min(max(index, 0), n - 1),
+        True: lambda index: index % n,
+    }
+    for wraps, way in ways.items():
+        rows = [_weights(0, inner, lambda index: index, (first, second), None)]
+        rows += [_weights(i, row, way, (i + first, i + second), n) for i, row in edges]
+        found = [row for row in rows if row is not None]
+        if len(found) == len(rows):
+            return _pairs((first, second), wraps, [i for i, _ in edges], found)
+    return None
+
+
+def _is_of_numbers(row: Row) -> bool:
+    return all(isinstance(number, float) for number in (*row.weights, row.divisor))
+
+
+class _Read(NamedTuple):
+    """What a row reads of the two samples: their weights, and its divisor."""
+
+    first: float
+    second: float
+    divisor: float
+
+
+def _weights(
+    i: int, row: Row, way: Callable[[int], int], read: tuple[int, int], n: int | None
+) -> _Read | None:
+    """What the row at sample i reads at these indices, moved; None if that is not all, and once each."""
+    found: dict[Any, float] = {}
+    for offset, weight in zip(row.offsets, row.weights, strict=True):
+        index: Any = i + offset
+        if row.sides is not None and n is not None:
+            index = place(index, n, row.sides)
+        if weight != 0:
+            if index in found:
+                return None
+            found[index] = weight
+    first, second = map(way, read)
+    if first == second or {first, second} != set(found):
+        return None
+    return _Read(found[first], found[second], row.divisor)
+
+
+def _pairs(
+    offsets: tuple[int, int], wraps: bool, edges: Sequence[int], rows: Sequence[_Read]
+) -> Pairs | None:
+    def varied(of: Callable[[_Read], float]) -> Varied:
+        inner, *others = map(of, rows)
+        return Varied(inner, tuple(zip(edges, others, strict=True)))
+
+    sizes = [abs(w / row.divisor) for row in rows for w in (row.first, row.second)]
+    if not 1e-30 < min(sizes) <= max(sizes) < 1e30:
+        return None
+    scale = 2.0 ** math.frexp(max(sizes))[1] if max(sizes) > 1 else 1.0
+    divisor = None
+    if all(row.first == -row.second and is_power_of_two(row.first) for row in rows):
+        divisor = varied(lambda row: row.divisor / (2 * row.first))
+    return Pairs(
+        offsets,
+        wraps,
+        (
+            varied(lambda row: row.first / row.divisor / scale),
+            varied(lambda row: row.second / row.divisor / scale),
+        ),
+        scale,
+        divisor,
+    )
+
+
+def is_power_of_two(number: float) -> bool:
+    return abs(math.frexp(number)[0]) == 0.5

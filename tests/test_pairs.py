@@ -1,0 +1,149 @@
+"""Stencils that read two samples everywhere, as the one expression that PyTorch's compiler fuses."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import gridgrad
+from gridgrad.arrays.torch import Torch
+from gridgrad.arrays.traced import Fused
+from gridgrad.calls import work_out
+from gridgrad.engines.pairs import pairs
+from gridgrad.operators import _derivative, _gradient
+
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+# What the engine computes in.
+COMPUTED = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
+
+
+def plan_of(x, spacing=1, accuracy=2, boundary="one-sided", order=1, side="center"):
+    options = (0, None, spacing, accuracy, None, boundary, None, side)
+    if order == 1 and accuracy == 2:
+        options = (*options, 1)
+        return work_out(_gradient, (x,), ("input",), options, ())[1].plan
+    return work_out(_derivative, (x,), ("input",), options, (order, 0))[1].plan
+
+
+def made_by(library, plan, x):
+    compute = COMPUTED.get(x.dtype, x.dtype)
+    return library.run_by_reference(plan, [x], [x.dtype], [compute])[0]
+
+
+@st.composite
+def works(draw):
+    """A plan along the first dim or its transpose, and samples."""
+    n, more = draw(st.integers(3, 9)), draw(st.integers(1, 3))
+    dtype = draw(st.sampled_from(DTYPES))
+    seed = draw(st.integers(0, 999))
+    x = torch.randn(n, more, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    spacing = draw(st.sampled_from([1, 0.1, -2.0, 3.0, 0.25, 1e-3, 700.0]))
+    boundary = draw(st.sampled_from(["one-sided", "periodic", "replicate", "reflect", 0.0]))
+    plan = plan_of(x, spacing, boundary=boundary)
+    if draw(st.booleans()):
+        plan = plan.adjoint((n, more))
+    return plan, x.to(dtype), abs(spacing)
+
+
+@given(works())
+@settings(max_examples=150)
+def test_it_is_the_sum_of_pieces(work):
+    plan, x, spacing = work
+    before = x.clone()
+    found, expected = made_by(Fused(), plan, x), made_by(Torch(), plan, x)
+    assert torch.equal(x, before)
+    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+    # Two products are rounded in place of a difference: of terms of this size.
+    term = float(x.double().abs().max()) / spacing
+    assert float((found.double() - expected).abs().max()) <= 4 * torch.finfo(x.dtype).eps * term
+
+
+@given(works())
+@settings(max_examples=100)
+def test_what_is_not_finite_reaches_what_it_did(work):
+    plan, x, _ = work
+    x[0, 0], x[-1, -1] = torch.nan, torch.inf
+    found, expected = made_by(Fused(), plan, x), made_by(Torch(), plan, x)
+    assert torch.equal(found.isnan(), expected.isnan())
+    assert torch.equal(found.isinf(), expected.isinf())
+
+
+@pytest.mark.parametrize("boundary", ["one-sided", "periodic", "replicate"])
+@pytest.mark.parametrize("spacing", [1, 0.1, 3.0])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_derivative_is_exact_where_it_was(dtype, spacing, boundary):
+    x = torch.full((7, 2), 0.3, dtype=dtype)
+    plan = plan_of(x, spacing, boundary=boundary)
+    assert pairs(plan.terms[0].stencil, 7) is not None
+    assert torch.equal(made_by(Fused(), plan, x), torch.zeros_like(x))
+    x = torch.randn(7, 2, generator=torch.Generator().manual_seed(0)).to(dtype)
+    assert torch.equal(made_by(Fused(), plan, x), made_by(Torch(), plan, x))
+
+
+@pytest.mark.parametrize("spacing", [0.5, 3.0, 1e3])
+@pytest.mark.parametrize("is_transposed", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_samples_near_the_largest_number(dtype, is_transposed, spacing):
+    largest = torch.finfo(dtype).max
+    x = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0], dtype=dtype)[:, None] * largest
+    plan = plan_of(x, spacing)
+    if is_transposed:
+        plan = plan.adjoint((7, 1))
+    found, expected = made_by(Fused(), plan, x), made_by(Torch(), plan, x)
+    torch.testing.assert_close(found, expected, rtol=4 * torch.finfo(dtype).eps, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("how", "n"),
+    [
+        ({"boundary": "reflect"}, 7),  # at an edge both samples are one
+        ({"boundary": 0.0}, 7),  # one is none
+        ({"accuracy": 4}, 9),
+        ({"order": 2, "boundary": "periodic"}, 9),
+    ],
+)
+def test_other_stencils_are_left_to_pieces(how, n):
+    stencil = plan_of(np.zeros((n, 2)), **how).terms[0].stencil
+    assert pairs(stencil, n) is None
+
+
+# What a review of compiled programs found
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (300, 500)])
+def test_complex_samples_are_compiled(shape):
+    x = torch.randn(*shape, dtype=torch.complex64)
+    torch._dynamo.reset()
+    found = torch.compile(lambda x: gridgrad.gradient(x), backend="aot_eager", fullgraph=True)(x)
+    for mine, other in zip(found, gridgrad.gradient(x), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_results_of_samples_that_share_memory_lie_as_the_program_was_told():
+    x = torch.as_strided(torch.rand(4000), (1400, 1700), (1, 1))
+    found = torch.ops.gridgrad.run.default([x], order_of(x))
+    told = torch.empty_like(x, device="meta")
+    assert [each.stride() for each in found] == [told.stride()] * 2
+    for mine, other in zip(found, gridgrad.gradient(x.contiguous()), strict=True):
+        assert torch.equal(mine, other)
+
+
+def test_samples_off_their_alignment():
+    data = torch.rand(2000 * 1500 * 4 + 8).view(torch.uint8)[: 4 * 1500 * 1500 + 1]
+    x = torch.frombuffer(memoryview(data.numpy())[1:], dtype=torch.float32).view(1500, 1500)
+    assert x.data_ptr() % 4
+    x.nan_to_num_()
+    aligned = x.clone()
+    for each in (aligned, x):
+        found = torch.ops.gridgrad.run.default([each], order_of(each))
+        for mine, other in zip(found, gridgrad.gradient(aligned), strict=True):
+            assert torch.equal(mine, other)
+
+
+def order_of(x):
+    from gridgrad.arrays.traced import _order
+
+    dtypes = [x.dtype] * x.ndim
+    options = (None, None, 1, 2, None, "one-sided", None, "center", 1)
+    return _order(work_out(_gradient, (x,), ("input",), options, ())[1].plan, dtypes, dtypes)
