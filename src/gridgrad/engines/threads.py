@@ -21,6 +21,7 @@ def set_num_threads(n: int) -> None:
 
     Results do not depend on the number, bit for bit. Calls made inside a Dask worker's or a PyTorch
     DataLoader worker's thread stay on that thread whatever the number, since those already use every CPU.
+    PyTorch tensors are worked on by PyTorch's own threads, and by no more than `torch.set_num_threads` says.
 
     Raises GridError if n is not positive, GridTypeError if it is not an integer.
 
