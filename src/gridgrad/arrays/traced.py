@@ -23,7 +23,7 @@ from gridgrad.arrays.operator import (
 from gridgrad.arrays.standard import Standard, name_of
 from gridgrad.arrays.torch import Torch, is_transforming
 from gridgrad.caching import constant, remember
-from gridgrad.engines.pairs import Varied, is_power_of_two, pairs
+from gridgrad.engines.pairs import Pairs, Varied, pairs
 from gridgrad.engines.program import is_runnable
 from gridgrad.errors import GridError
 from gridgrad.plan import Plan
@@ -86,7 +86,7 @@ class Traced(Torch):
         """Whether the program is to call the CPU engine: that is faster than what the compiler makes."""
         return (
             is_dynamo_compiling()
-            and all(_is_tensor(type(x)) for x in inputs)
+            and all(_kind_of(type(x)) == "tensor" for x in inputs)
             and _is_for_engine([x.device for x in inputs])
         )
 
@@ -95,14 +95,26 @@ class Fused(Traced):
     """PyTorch while its tracer puts operations in the operator's place, which nothing differentiates."""
 
     def whole(self, stencil: Stencil, dim: int, x: Any) -> Any:
-        """Two samples read by index, where the compiler sees what is next to what.
+        n, last = x.shape[dim], x.ndim - 1
+        found = pairs(stencil, n) if x.is_floating_point() else None
+        if found is None or dim < last:
+            return None if found is None else self._by_index(found, dim, x)
+        # By index it would be a load for each sample. The pieces need no second sum at another scale.
+        return self.join(
+            [self._piece(found, begin, end, dim, x) for begin, end, _ in stencil.rows(n)], dim
+        )
 
-        Along the last dim it would read one sample at a time.
-        """
+    def _piece(self, found: Pairs, begin: int, end: int, dim: int, x: Any) -> tuple[int, int, Any]:
+        """The samples from one index up to another, which one row serves."""
+        first, second = (
+            x.narrow(dim, found.place(begin + offset, x.shape[dim]), end - begin)
+            for offset in found.offsets
+        )
+        return begin, end, found.value(first, second, lambda number: number.at(begin))
+
+    def _by_index(self, found: Pairs, dim: int, x: Any) -> Any:
+        """Both samples read by index, where the compiler sees what is next to what."""
         n = x.shape[dim]
-        found = None if dim == x.ndim - 1 or not x.is_floating_point() else pairs(stencil, n)
-        if found is None:
-            return None
         index = torch.arange(n, device=x.device)
         # Of 64 bits, PyTorch's partitioner would keep what is asked of it for the backward pass.
         place = index.to(torch.int32)
@@ -123,14 +135,7 @@ class Fused(Traced):
             return x[(slice(None),) * dim + (at,)]
 
         first, second = map(sample, found.offsets)
-        if found.divisor is None:
-            total = first * along(found.weights[0]) + second * along(found.weights[1])
-            return total if found.scale == 1 else total * found.scale
-        change = first * 0.5 - second * 0.5
-        if all(map(is_power_of_two, found.divisor.values)):
-            inverse = [(i, 1 / value) for i, value in found.divisor.others]
-            return change * along(Varied(1 / found.divisor.inner, tuple(inverse)))
-        return change / along(found.divisor)
+        return found.value(first, second, along)
 
 
 _operator = register(Torch().run)
@@ -165,7 +170,7 @@ def ahead(
         return None
     layouts: tuple[Any, ...] = ()
     for x in inputs:
-        if not _is_tensor(type(x)):
+        if _kind_of(type(x)) != "tensor":
             return None
         for n in x.shape:
             if not has_static_value(n):
@@ -179,23 +184,29 @@ def ahead(
 
 
 @constant
-def _is_tensor(kind: Any) -> bool:
-    return kind in (torch.Tensor, torch.nn.Parameter)
+def _kind_of(kind: Any) -> str:
+    """What the compiler knows of values of a type: those of words for all calls, those of numbers perhaps."""
+    # Words, not names, which would be looked up again.
+    if kind in (torch.Tensor, torch.nn.Parameter):
+        return "tensor"
+    if kind in (int, float):
+        return "number"
+    if kind is tuple:
+        return "tuple"
+    return "word" if kind in (str, bool) else "other"
 
 
 def _is_known(value: Any) -> bool:
     """Whether that is a number, a word, None, or several, which the compiler knows for all calls."""
     if value is None:
         return True
-    kind = type(value)
-    if kind is tuple:
+    kind = _kind_of(type(value))
+    if kind == "tuple":
         for each in value:  # noqa: SIM110  # `all` would be one more name to read
             if not _is_known(each):
                 return False
         return True
-    if kind is int or kind is float:
-        return has_static_value(value)
-    return kind is str or kind is bool
+    return has_static_value(value) if kind == "number" else kind == "word"
 
 
 @constant

@@ -27,6 +27,22 @@ class Pairs(NamedTuple):
     divisor: "Varied | None"
     """Where it is a difference: that of (f[i + offsets[0]] / 2 - f[i + offsets[1]] / 2)."""
 
+    def place(self, index: int, n: int) -> int:
+        """The sample that an index leads to."""
+        return index % n if self.wraps else min(max(index, 0), n - 1)
+
+    def value(self, first: Any, second: Any, along: Callable[["Varied"], Any]) -> Any:
+        """The derivative, of both samples and what `along` makes of the numbers: one of each, or arrays."""
+        if self.divisor is None:
+            total = first * along(self.weights[0]) + second * along(self.weights[1])
+            return total if self.scale == 1 else total * self.scale
+        change = first * 0.5 - second * 0.5
+        if not all(map(is_power_of_two, self.divisor.values)):
+            return change / along(self.divisor)
+        inner, *others = (1 / value for value in self.divisor.values)
+        edges = (i for i, _ in self.divisor.others)
+        return change * along(Varied(inner, tuple(zip(edges, others, strict=True))))
+
 
 class Varied(NamedTuple):
     """A number for each sample: the interior's, and those at the edges."""
@@ -37,6 +53,9 @@ class Varied(NamedTuple):
     @property
     def values(self) -> list[float]:
         return [self.inner, *(value for _, value in self.others)]
+
+    def at(self, i: int) -> float:
+        return dict(self.others).get(i, self.inner)
 
 
 def pairs(stencil: Stencil, n: int) -> Pairs | None:
