@@ -218,6 +218,6 @@ def share_memory(a: Any, b: Any) -> bool:
     if not np.may_share_memory(a, b):
         return False
     try:
-        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]  # any int will do
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]  # NumPy types its two special values only
     except np.exceptions.TooHardError:
         return True

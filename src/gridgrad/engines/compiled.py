@@ -61,7 +61,7 @@ def kernel(dtype: Any) -> Any:
 
 def worker(dtype: Any) -> Any:
     """`kernels.take_tasks` as C calls it, void (void *state), for that dtype; its kernel is compiled."""
-    state = types.CPointer(from_dtype(np.dtype(dtype)))  # type: ignore[no-untyped-call]
+    state = types.CPointer(from_dtype(np.dtype(dtype)))  # type: ignore[no-untyped-call]  # Numba does not type it
     signature = types.void(state)
     how: dict[str, Any] = {"nopython": True, "error_model": "numpy"}
     with _one_process_at_a_time(), _no_collections():
