@@ -15,8 +15,8 @@ from gridgrad.labelled.arrays import ArrayAccessor as ArrayAccessor
 from gridgrad.labelled.datasets import DatasetAccessor as DatasetAccessor
 
 # xarray's own decorators have no types.
-xr.register_dataarray_accessor("gridgrad")(ArrayAccessor)  # type: ignore[no-untyped-call]
-xr.register_dataset_accessor("gridgrad")(DatasetAccessor)  # type: ignore[no-untyped-call]
+xr.register_dataarray_accessor("gridgrad")(ArrayAccessor)  # type: ignore[no-untyped-call]  # xarray does not type it
+xr.register_dataset_accessor("gridgrad")(DatasetAccessor)  # type: ignore[no-untyped-call]  # xarray does not type it
 
 
 def append_history(

@@ -7,6 +7,7 @@ it does of pieces laid end to end.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from gridgrad.boundary import place
@@ -29,7 +30,7 @@ class Pairs(NamedTuple):
 
     def place(self, index: int, n: int) -> int:
         """The sample that an index leads to."""
-        return index % n if self.wraps else min(max(index, 0), n - 1)
+        return _moved(index, n, self.wraps)
 
     def value(self, first: Any, second: Any, along: Callable[["Varied"], Any]) -> Any:
         """The derivative, of both samples and what `along` makes of the numbers: one of each, or arrays."""
@@ -42,6 +43,10 @@ class Pairs(NamedTuple):
         inner, *others = (1 / value for value in self.divisor.values)
         edges = (i for i, _ in self.divisor.others)
         return change * along(Varied(inner, tuple(zip(edges, others, strict=True))))
+
+
+def _moved(index: int, n: int, wraps: bool) -> int:
+    return index % n if wraps else min(max(index, 0), n - 1)
 
 
 class Varied(NamedTuple):
@@ -75,11 +80,8 @@ def pairs(stencil: Stencil, n: int) -> Pairs | None:
     if len(offsets) != 2:
         return None
     second, first = sorted(offsets)
-    ways: dict[bool, Callable[[int], int]] = {
-        False: lambda index: min(max(index, 0), n - 1),
-        True: lambda index: index % n,
-    }
-    for wraps, way in ways.items():
+    for wraps in (False, True):
+        way = partial(_moved, n=n, wraps=wraps)
         rows = [_weights(0, inner, lambda index: index, (first, second), None)]
         rows += [_weights(i, row, way, (i + first, i + second), n) for i, row in edges]
         found = [row for row in rows if row is not None]
