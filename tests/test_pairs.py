@@ -1,5 +1,7 @@
 """Stencils that read two samples everywhere, as the one expression that PyTorch's compiler fuses."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gridgrad
+from gridgrad.arrays import fused
 from gridgrad.arrays.torch import Torch
-from gridgrad.arrays.traced import Fused
 from gridgrad.calls import work_out
 from gridgrad.engines.pairs import pairs
 from gridgrad.operators import _derivative, _gradient
@@ -18,12 +20,22 @@ DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 COMPUTED = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 
 
-def plan_of(x, spacing=1, accuracy=2, boundary="one-sided", order=1, side="center"):
-    options = (0, None, spacing, accuracy, None, boundary, None, side)
+def plan_of(x, spacing=1, accuracy=2, boundary="one-sided", order=1, side="center", dim=0):
+    options = (dim, None, spacing, accuracy, None, boundary, None, side)
     if order == 1 and accuracy == 2:
         options = (*options, 1)
         return work_out(_gradient, (x,), ("input",), options, ())[1].plan
     return work_out(_derivative, (x,), ("input",), options, (order, 0))[1].plan
+
+
+# What a program is given, and what it makes itself; along rows, and in pieces laid end to end.
+WAYS = {"given": (True, 1 << 18), "made": (False, 1 << 18), "pieces": (True, 0)}
+
+
+def fused_by(way, plan, x):
+    is_given, rows = WAYS[way]
+    with mock.patch.multiple(fused, _is_given=lambda x: is_given, _ROWS=rows):
+        return made_by(fused.Fused(), plan, x)
 
 
 def made_by(library, plan, x):
@@ -33,25 +45,29 @@ def made_by(library, plan, x):
 
 @st.composite
 def works(draw):
-    """A plan along the first dim or its transpose, and samples."""
-    n, more = draw(st.integers(3, 9)), draw(st.integers(1, 3))
+    """A plan along the first dim or the last, or its transpose, and samples."""
+    n, more = draw(st.integers(3, 9)), draw(st.integers(1, 5))
+    dim = draw(st.sampled_from([0, 1]))
+    shape = (n, more) if dim == 0 else (more, n)
     dtype = draw(st.sampled_from(DTYPES))
     seed = draw(st.integers(0, 999))
-    x = torch.randn(n, more, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     spacing = draw(st.sampled_from([1, 0.1, -2.0, 3.0, 0.25, 1e-3, 700.0]))
     boundary = draw(st.sampled_from(["one-sided", "periodic", "replicate", "reflect", 0.0]))
-    plan = plan_of(x, spacing, boundary=boundary)
+    side = draw(st.sampled_from(["center", "forward", "backward"]))
+    how = {"accuracy": 1, "side": side} if side != "center" else {}
+    plan = plan_of(x, spacing, boundary=boundary, dim=dim, **how)
     if draw(st.booleans()):
-        plan = plan.adjoint((n, more))
+        plan = plan.adjoint(shape)
     return plan, x.to(dtype), abs(spacing)
 
 
-@given(works())
-@settings(max_examples=150)
-def test_it_is_the_sum_of_pieces(work):
+@given(works(), st.sampled_from(sorted(WAYS)))
+@settings(max_examples=300)
+def test_it_is_the_sum_of_pieces(work, way):
     plan, x, spacing = work
     before = x.clone()
-    found, expected = made_by(Fused(), plan, x), made_by(Torch(), plan, x)
+    found, expected = fused_by(way, plan, x), made_by(Torch(), plan, x)
     assert torch.equal(x, before)
     assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
     # Two products are rounded in place of a difference: of terms of this size.
@@ -59,12 +75,12 @@ def test_it_is_the_sum_of_pieces(work):
     assert float((found.double() - expected).abs().max()) <= 4 * torch.finfo(x.dtype).eps * term
 
 
-@given(works())
-@settings(max_examples=100)
-def test_what_is_not_finite_reaches_what_it_did(work):
+@given(works(), st.sampled_from(sorted(WAYS)))
+@settings(max_examples=300)
+def test_what_is_not_finite_reaches_what_it_did(work, way):
     plan, x, _ = work
     x[0, 0], x[-1, -1] = torch.nan, torch.inf
-    found, expected = made_by(Fused(), plan, x), made_by(Torch(), plan, x)
+    found, expected = fused_by(way, plan, x), made_by(Torch(), plan, x)
     assert torch.equal(found.isnan(), expected.isnan())
     assert torch.equal(found.isinf(), expected.isinf())
 
@@ -72,25 +88,31 @@ def test_what_is_not_finite_reaches_what_it_did(work):
 @pytest.mark.parametrize("boundary", ["one-sided", "periodic", "replicate"])
 @pytest.mark.parametrize("spacing", [1, 0.1, 3.0])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_derivative_is_exact_where_it_was(dtype, spacing, boundary):
-    x = torch.full((7, 2), 0.3, dtype=dtype)
-    plan = plan_of(x, spacing, boundary=boundary)
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dim", [0, 1])
+def test_a_derivative_is_exact_where_it_was(dim, way, dtype, spacing, boundary):
+    shape = (7, 4) if dim == 0 else (4, 7)
+    x = torch.full(shape, 0.3, dtype=dtype)
+    plan = plan_of(x, spacing, boundary=boundary, dim=dim)
     assert pairs(plan.terms[0].stencil, 7) is not None
-    assert torch.equal(made_by(Fused(), plan, x), torch.zeros_like(x))
-    x = torch.randn(7, 2, generator=torch.Generator().manual_seed(0)).to(dtype)
-    assert torch.equal(made_by(Fused(), plan, x), made_by(Torch(), plan, x))
+    assert torch.equal(fused_by(way, plan, x), torch.zeros_like(x))
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    assert torch.equal(fused_by(way, plan, x), made_by(Torch(), plan, x))
 
 
 @pytest.mark.parametrize("spacing", [0.5, 3.0, 1e3])
 @pytest.mark.parametrize("is_transposed", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_samples_near_the_largest_number(dtype, is_transposed, spacing):
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dim", [0, 1])
+def test_samples_near_the_largest_number(dim, way, dtype, is_transposed, spacing):
     largest = torch.finfo(dtype).max
-    x = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0], dtype=dtype)[:, None] * largest
-    plan = plan_of(x, spacing)
+    x = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0], dtype=dtype).repeat(4, 1) * largest
+    x = x if dim == 1 else x.T.contiguous()
+    plan = plan_of(x, spacing, dim=dim)
     if is_transposed:
-        plan = plan.adjoint((7, 1))
-    found, expected = made_by(Fused(), plan, x), made_by(Torch(), plan, x)
+        plan = plan.adjoint(tuple(x.shape))
+    found, expected = fused_by(way, plan, x), made_by(Torch(), plan, x)
     torch.testing.assert_close(found, expected, rtol=4 * torch.finfo(dtype).eps, atol=0)
 
 

@@ -146,6 +146,8 @@ def answer(
 
             found = ahead(work_out, make, inputs, names, options, more)
         elif len(inputs) == 1:
+            if type(options[2]) is list:  # by a tuple the next call can be told from others
+                options = (*options[:2], tuple(options[2]), *options[3:])
             found = _small(make, inputs[0], (*options, *more) if more else options)
         else:
             found = None

@@ -119,8 +119,6 @@ def gradient(
     array([ 3.33333333,  5.        , 10.        , 13.33333333])
     """
     edges = 1 if accuracy == 2 else None
-    if type(spacing) is list:
-        spacing = tuple(spacing)  # by which the next call can be told from others
     options = (dim, axis, spacing, accuracy, edge_order, boundary, period, side, edges)
     found: tuple[A, ...] = answer(_gradient, (input,), ("input",), options, out, ())
     return found

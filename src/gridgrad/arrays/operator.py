@@ -20,13 +20,14 @@ from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
 _NAME, _TAGS = "run", (torch.Tag.pt2_compliant_tag,)
-# Fused operations take less time up to about so many samples, and a call from twice as many on.
-_FUSED = 1 << 21
+# Fused operations take less time up to about so many bytes, and a call from twice as many on.
+_FUSED = 1 << 24
 # What fused operations are made by, of which PyTorch knows nothing.
 _MADE_BY = zlib.crc32(
     b"".join(
         files("gridgrad").joinpath(name).read_bytes()
         for name in (
+            "arrays/fused.py",
             "arrays/standard.py",
             "arrays/traced.py",
             "boundary.py",
@@ -51,7 +52,7 @@ class Order(NamedTuple):
     outputs: tuple[int, ...]
     transposed: bool = False
     fused: int = _FUSED
-    """Up to so many samples a program is made of PyTorch's own operations."""
+    """Up to so many bytes of samples a program is made of PyTorch's own operations."""
     made_by: int = _MADE_BY
     """By what. It is said here since PyTorch keeps compiled programs on disk, by what they are made of."""
 
@@ -205,12 +206,12 @@ def fuse_by(run: Callable[..., tuple[Any, ...]]) -> None:
 
 
 def _is_small(x: Any, most: int) -> bool:
-    """Whether x is known to have no more samples, and lies as results of any operation do.
+    """Whether x is known to take no more bytes while it is computed, and lies as results of any operation do.
 
     Complex numbers are left to the engine: whether they are finite is asked by what cannot be recorded here.
     """
     known = all(type(n) is int for n in x.shape) and not x.is_complex()
-    return known and x.is_contiguous() and x.numel() <= most
+    return known and x.is_contiguous() and x.numel() * max(4, x.element_size()) <= most
 
 
 def register(run: Callable[..., tuple[Any, ...]]) -> Any:

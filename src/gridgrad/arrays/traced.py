@@ -23,11 +23,9 @@ from gridgrad.arrays.operator import (
 from gridgrad.arrays.standard import Standard, name_of
 from gridgrad.arrays.torch import Torch, is_transforming
 from gridgrad.caching import constant, remember
-from gridgrad.engines.pairs import Pairs, Varied, pairs
 from gridgrad.engines.program import is_runnable
 from gridgrad.errors import GridError
 from gridgrad.plan import Plan
-from gridgrad.stencil import Stencil
 
 # Samples up to which the one form of a joined dim takes less time, and the other above.
 _FEW = 1 << 13
@@ -86,56 +84,9 @@ class Traced(Torch):
         """Whether the program is to call the CPU engine: that is faster than what the compiler makes."""
         return (
             is_dynamo_compiling()
-            and all(_kind_of(type(x)) == "tensor" for x in inputs)
+            and all(_is_plain(type(x)) for x in inputs)
             and _is_for_engine([x.device for x in inputs])
         )
-
-
-class Fused(Traced):
-    """PyTorch while its tracer puts operations in the operator's place, which nothing differentiates."""
-
-    def whole(self, stencil: Stencil, dim: int, x: Any) -> Any:
-        n, last = x.shape[dim], x.ndim - 1
-        found = pairs(stencil, n) if x.is_floating_point() else None
-        if found is None or dim < last:
-            return None if found is None else self._by_index(found, dim, x)
-        # By index it would be a load for each sample. The pieces need no second sum at another scale.
-        return self.join(
-            [self._piece(found, begin, end, dim, x) for begin, end, _ in stencil.rows(n)], dim
-        )
-
-    def _piece(self, found: Pairs, begin: int, end: int, dim: int, x: Any) -> tuple[int, int, Any]:
-        """The samples from one index up to another, which one row serves."""
-        first, second = (
-            x.narrow(dim, found.place(begin + offset, x.shape[dim]), end - begin)
-            for offset in found.offsets
-        )
-        return begin, end, found.value(first, second, lambda number: number.at(begin))
-
-    def _by_index(self, found: Pairs, dim: int, x: Any) -> Any:
-        """Both samples read by index, where the compiler sees what is next to what."""
-        n = x.shape[dim]
-        index = torch.arange(n, device=x.device)
-        # Of 64 bits, PyTorch's partitioner would keep what is asked of it for the backward pass.
-        place = index.to(torch.int32)
-
-        def along(number: Varied) -> Any:
-            """The number for each sample, or the one for all."""
-            if len(set(number.values)) == 1:
-                return number.inner
-            values = torch.full((n,), number.inner, dtype=x.dtype, device=x.device)
-            for i, value in number.others:
-                values = torch.where(place == i, value, values)
-            return values.reshape((n,) + (1,) * (x.ndim - dim - 1))
-
-        def sample(offset: int) -> Any:
-            at = index + offset
-            limits = {"max": n - 1} if offset > 0 else {"min": 0}
-            at = at % n if found.wraps else at.clamp(**limits)
-            return x[(slice(None),) * dim + (at,)]
-
-        first, second = map(sample, found.offsets)
-        return found.value(first, second, along)
 
 
 _operator = register(Torch().run)
@@ -166,18 +117,23 @@ def ahead(
     Of all that the compiler reads, each name is looked up again at every call of the program, to see whether
     it still means the same: for few samples that takes longer than they do. So this reads little.
     """
-    if not is_dynamo_compiling():
-        return None
     layouts: tuple[Any, ...] = ()
     for x in inputs:
-        if _kind_of(type(x)) != "tensor":
-            return None
         for n in x.shape:
             if not has_static_value(n):
                 return None
-        layouts = (*layouts, (x.device, x.dtype, (*x.shape,)))
+        layouts = (*layouts, (type(x), x.device, x.dtype, (*x.shape,)))
     for value in (*options, *more):
-        if not _is_known(value):
+        if value is None:
+            continue
+        kind = _kind_of(type(value))
+        if kind == "number":
+            if not has_static_value(value):
+                return None
+        elif kind == "tuple":
+            if not _are_known(value):
+                return None
+        elif kind != "word":
             return None
     order = _order_of(work_out, make, layouts, names, options, more)
     return None if order is None else (*_operator(inputs, order),)
@@ -187,8 +143,6 @@ def ahead(
 def _kind_of(kind: Any) -> str:
     """What the compiler knows of values of a type: those of words for all calls, those of numbers perhaps."""
     # Words, not names, which would be looked up again.
-    if kind in (torch.Tensor, torch.nn.Parameter):
-        return "tensor"
     if kind in (int, float):
         return "number"
     if kind is tuple:
@@ -196,17 +150,27 @@ def _kind_of(kind: Any) -> str:
     return "word" if kind in (str, bool) else "other"
 
 
-def _is_known(value: Any) -> bool:
-    """Whether that is a number, a word, None, or several, which the compiler knows for all calls."""
-    if value is None:
-        return True
-    kind = _kind_of(type(value))
-    if kind == "tuple":
-        for each in value:  # noqa: SIM110  # `all` would be one more name to read
-            if not _is_known(each):
+def _are_known(values: tuple[Any, ...]) -> bool:
+    """Whether those are numbers, words, None, or several, which the compiler knows for all calls."""
+    for value in values:
+        if value is None:
+            continue
+        kind = _kind_of(type(value))
+        if kind == "tuple":
+            if not _are_known(value):
                 return False
-        return True
-    return has_static_value(value) if kind == "number" else kind == "word"
+        elif kind == "number":
+            if not has_static_value(value):
+                return False
+        elif kind != "word":
+            return False
+    return True
+
+
+@constant
+def _is_plain(kind: Any) -> bool:
+    """Whether that is a type of tensors by which no subclass means anything of its own."""
+    return kind in (torch.Tensor, torch.nn.Parameter)
 
 
 @constant
@@ -214,10 +178,13 @@ def _order_of(
     work_out: Any, make: Any, layouts: Any, names: Any, options: tuple[Any, ...], more: tuple[Any, ...]
 ) -> str | None:  # fmt: skip
     """The order that a call comes to, which the compiler evaluates; None if it is to read the call."""
-    if not _is_for_engine([device for device, _, _ in layouts]):
+    kinds, devices, dtypes, shapes = zip(*layouts, strict=True)
+    if not all(map(_is_plain, kinds)) or not _is_for_engine(devices):
         return None
-    dtypes = [dtype for _, dtype, _ in layouts]
-    inputs = [torch.empty(shape, dtype=dtype, device="meta") for _, dtype, shape in layouts]
+    inputs = [
+        torch.empty(shape, dtype=dtype, device="meta")
+        for dtype, shape in zip(dtypes, shapes, strict=True)
+    ]
     try:
         _, (plan, results, computes, _) = work_out(make, inputs, names, options, more)
     except GridError:
@@ -241,4 +208,7 @@ def _is_for_engine(devices: Sequence[Any]) -> bool:
 
 @remember
 def _prepare() -> None:
+    from gridgrad.arrays.fused import Fused, keep_memory
+
     fuse_by(Fused().run_by_reference)
+    keep_memory()

@@ -1,0 +1,148 @@
+"""Plans as operations of PyTorch's own, which its compiler fuses with what comes before and after.
+
+A program that is made so is fast if it needs no memory of its own: what is laid end to end is memory, and so
+is what a backward pass needs and cannot make again. So derivatives are written as one expression for all
+samples, of operations that PyTorch makes again in a backward pass, wherever that is possible.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot
+
+from gridgrad.arrays.traced import Traced
+from gridgrad.engines.pairs import Pairs, Varied, pairs
+from gridgrad.stencil import Stencil
+
+# Samples up to which rows that follow each other in memory take less time than pieces laid end to end.
+_ROWS = 1 << 18
+# Just below the largest block (32 MiB) by which the GNU allocator learns.
+_BLOCK = (1 << 25) - (1 << 16)
+
+
+class Fused(Traced):
+    """PyTorch while its tracer puts operations in the operator's place, which nothing differentiates."""
+
+    def whole(self, stencil: Stencil, dim: int, x: Any) -> Any:
+        n, last = x.shape[dim], x.ndim - 1
+        found = pairs(stencil, n) if x.is_floating_point() else None
+        if found is None:
+            return None
+        is_given = _is_given(x)
+        if dim < last:
+            return _by_index(found, dim, x, is_given)
+        # By index it would be a load for each sample.
+        rows = x.numel() // n
+        if rows > 2 and max(map(abs, found.offsets)) <= n and x.numel() <= _ROWS:
+            return _by_rows(found, x.reshape(rows, n), is_given).reshape(x.shape)
+        # Pieces need no second sum at another scale.
+        return self.join([_piece(found, begin, end, x) for begin, end, _ in stencil.rows(n)], dim)
+
+
+def _piece(found: Pairs, begin: int, end: int, x: Any) -> tuple[int, int, Any]:
+    """The derivative along the last dim from one sample up to another, which one row serves."""
+    n = x.shape[-1]
+    first, second = (
+        x.narrow(-1, found.place(begin + offset, n), end - begin) for offset in found.offsets
+    )
+    return begin, end, found.value(first, second, lambda number: number.at(begin))
+
+
+def _by_index(found: Pairs, dim: int, x: Any, is_given: bool) -> Any:
+    """Both samples read by index, where the compiler sees what is next to what."""
+    n, place = x.shape[dim], _places(dim, x)
+    index = torch.arange(n, device=x.device)
+
+    def sample(offset: int) -> Any:
+        if offset == 0:
+            return x
+        at = index + offset
+        edge = {"max": n - 1} if offset > 0 else {"min": 0}
+        at = at % n if found.wraps else at.clamp(**edge)
+        moved = x[(slice(None),) * dim + (at,)]
+        # The compiler makes one loop of those of several dims if all read a sample in its own place, too.
+        own = is_given and not found.wraps
+        return torch.where(place == (n - 1 if offset > 0 else 0), x, moved) if own else moved
+
+    first, second = map(sample, found.offsets)
+    return found.value(first, second, _along(place, x))
+
+
+def _by_rows(found: Pairs, x: Any, is_given: bool) -> Any:
+    """The derivative along rows, each sample's neighbours being those in memory but at a row's edges."""
+    rows, n = x.shape
+    index, place = torch.arange(rows, device=x.device), _places(1, x)
+    if is_given:
+        # That would lead beyond all samples in the first and in the last row, which are made apart.
+        inner, flat = (index - 1).clamp(0, rows - 3), x.reshape(-1)
+
+        def neighbours(offset: int) -> Any:
+            return flat.narrow(0, n + offset, (rows - 2) * n).reshape(rows - 2, n)[inner]
+    else:
+        # What is made here has a row more on either side, and `as_strided` makes memory of it.
+        padded = torch.constant_pad_nd(x, [0, 0, 1, 1])
+
+        def neighbours(offset: int) -> Any:
+            return padded.as_strided((rows, n), (n, 1), n + offset)
+
+        x = neighbours(0)
+
+    def sample(offset: int) -> Any:
+        if offset == 0:
+            return x
+        moved = neighbours(offset)
+        for i in range(n - offset, n) if offset > 0 else range(-offset):
+            at = found.place(i + offset, n)
+            moved = torch.where(place == i, x if at == i else x.narrow(1, at, 1), moved)
+        return moved
+
+    first, second = map(sample, found.offsets)
+    total = found.value(first, second, _along(place, x))
+    if not is_given:
+        return total
+    # Memory too, as every row reads it, but of operations that are made again.
+    ends = _by_index(found, 1, x[:: rows - 1], False).as_strided((2, n), (n, 1))
+    row = _places(0, x)
+    return torch.where((row == 0) | (row == rows - 1), ends[index.clamp(max=1)], total)
+
+
+def _places(dim: int, x: Any) -> Any:
+    """The index of each sample along a dim, in 32 bits: those of 64 PyTorch keeps for a backward pass."""
+    n = x.shape[dim]
+    index = torch.arange(n, dtype=torch.int32, device=x.device)
+    return index.reshape((n,) + (1,) * (x.ndim - dim - 1))
+
+
+def _along(place: Any, x: Any) -> Callable[[Varied], Any]:
+    """What makes of a varied number one for each sample, or one for all."""
+
+    def along(number: Varied) -> Any:
+        values: Any = number.inner
+        for i, value in number.others:
+            if value != number.inner:
+                others = values if isinstance(values, torch.Tensor) else x.new_full((), values)
+                values = torch.where(place == i, x.new_full((), value), others)
+        return values
+
+    return along
+
+
+def _is_given(x: Any) -> bool:
+    """Whether that is memory when a program starts: one of its arguments."""
+    mode = get_proxy_mode()
+    found = None if mode is None else get_proxy_slot(x, mode.tracer, None)
+    return found is None or found.proxy.node.op == "placeholder"
+
+
+def keep_memory() -> None:
+    """Have memory that compiled programs give back stay with the process, up to 64 MiB.
+
+    The GNU allocator gives the end of its heap back to the system beyond twice the size of the largest block
+    that it ever took by itself and was given back, and a program that runs again and again then takes each
+    page of its buffers anew, which costs more than what it does with them. So that is such a block, of which
+    no page is touched. Settings of the allocator's own are left alone by it.
+    """
+    if sys.platform == "linux":
+        torch.empty(_BLOCK, dtype=torch.uint8)
