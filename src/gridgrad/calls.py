@@ -16,7 +16,7 @@ from gridgrad.axis import (
     resolve_edge_order,
     resolve_side,
 )
-from gridgrad.caching import is_compiling
+from gridgrad.caching import constant, is_compiling
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
 from gridgrad.positions import Positions
@@ -144,7 +144,7 @@ def answer(
         if is_compiling():
             from gridgrad.arrays.traced import ahead
 
-            found = ahead(work_out, make, inputs, names, options, more)
+            found = ahead(_order_of, make, inputs, names, options, more)
         elif len(inputs) == 1:
             if type(options[2]) is list:  # by a tuple the next call can be told from others
                 options = (*options[:2], tuple(options[2]), *options[3:])
@@ -187,6 +187,14 @@ def work_out(
     call = Call(inputs, names, *options)
     plan = make(call, *more)
     return call, _Known(plan, *call.types(plan))
+
+
+@constant
+def _order_of(*call: Any) -> str | None:
+    """What PyTorch's operator is to be told of a call, which its compiler evaluates."""
+    from gridgrad.arrays.traced import order_of
+
+    return order_of(work_out, *call)
 
 
 def _small(make: Any, x: Any, options: tuple[Any, ...]) -> tuple[Any, ...] | None:

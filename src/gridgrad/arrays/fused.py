@@ -5,24 +5,59 @@ is what a backward pass needs and cannot make again. So derivatives are written 
 samples, of operations that PyTorch makes again in a backward pass, wherever that is possible.
 """
 
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import torch
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot
 
-from gridgrad.arrays.traced import Traced
+from gridgrad.arrays.operator import is_symbolic
+from gridgrad.arrays.torch import Torch
 from gridgrad.engines.pairs import Pairs, Varied, pairs
 from gridgrad.stencil import Stencil
 
+# Samples up to which the one form of a joined dim takes less time, and the other above.
+_FEW = 1 << 13
 # Samples up to which rows that follow each other in memory take less time than pieces laid end to end.
 _ROWS = 1 << 18
 # Just below the largest block (32 MiB) by which the GNU allocator learns.
 _BLOCK = (1 << 25) - (1 << 16)
 
 
-class Fused(Traced):
+class Compiled(Torch):
+    """PyTorch in a program that is made by its compiler."""
+
+    def overlap(self, a: Any, b: Any) -> bool:
+        return a is b  # nothing has an address yet
+
+    def join(self, pieces: Sequence[tuple[Any, Any, Any]], dim: int) -> Any:
+        _, n, piece = pieces[-1]
+        shape = (*piece.shape[:dim], n, *piece.shape[dim + 1 :])
+        few = not any(map(self.is_symbolic, shape)) and math.prod(shape) <= _FEW
+        if piece.device.type == "cpu" and not few:
+            return super().join(pieces, dim)
+        # A sum of padded pieces is one expression for each sample, which the compiler fuses with what comes
+        # before and after; a concatenation is memory of its own, which costs a GPU more, and a step of its
+        # own for each piece, which costs more than few samples.
+        padded = []
+        for first, last, each in pieces:
+            around = [0] * (2 * (piece.ndim - dim))
+            around[-2:] = first, n - last
+            padded.append(torch.constant_pad_nd(each, around))
+        return reduce(add, padded)
+
+    def is_symbolic(self, number: Any) -> bool:
+        return super().is_symbolic(number) or is_symbolic(number)
+
+    def layout(self, x: Any) -> Any:
+        return None
+
+
+class Fused(Compiled):
     """PyTorch while its tracer puts operations in the operator's place, which nothing differentiates."""
 
     def whole(self, stencil: Stencil, dim: int, x: Any) -> Any:

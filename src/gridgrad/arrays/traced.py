@@ -1,9 +1,6 @@
 """PyTorch tensors while `torch.compile` or `torch.export` reads this code."""
 
-import math
 from collections.abc import Sequence
-from functools import reduce
-from operator import add
 from typing import Any
 
 import torch
@@ -11,13 +8,13 @@ from torch.compiler import is_dynamo_compiling
 from torch.fx.experimental.symbolic_shapes import has_static_value
 
 from gridgrad.arrays.autograd import Differentiated, Work, follow
+from gridgrad.arrays.fused import Compiled, Fused, keep_memory
 from gridgrad.arrays.operator import (
     Order,
     as_text,
     fuse_by,
     has_symbols,
     is_constant,
-    is_symbolic,
     register,
 )
 from gridgrad.arrays.standard import Standard, name_of
@@ -27,37 +24,9 @@ from gridgrad.engines.program import is_runnable
 from gridgrad.errors import GridError
 from gridgrad.plan import Plan
 
-# Samples up to which the one form of a joined dim takes less time, and the other above.
-_FEW = 1 << 13
 
-
-class Traced(Torch):
+class Traced(Compiled):
     """PyTorch while its compiler reads this code."""
-
-    def overlap(self, a: Any, b: Any) -> bool:
-        return a is b  # nothing has an address yet
-
-    def join(self, pieces: Sequence[tuple[Any, Any, Any]], dim: int) -> Any:
-        _, n, piece = pieces[-1]
-        shape = (*piece.shape[:dim], n, *piece.shape[dim + 1 :])
-        few = not any(map(self.is_symbolic, shape)) and math.prod(shape) <= _FEW
-        if piece.device.type == "cpu" and not few:
-            return super().join(pieces, dim)
-        # A sum of padded pieces is one expression for each sample, which the compiler fuses with what comes
-        # before and after; a concatenation is memory of its own, which costs a GPU more, and a step of its
-        # own for each piece, which costs more than few samples.
-        padded = []
-        for first, last, each in pieces:
-            around = [0] * (2 * (piece.ndim - dim))
-            around[-2:] = first, n - last
-            padded.append(torch.constant_pad_nd(each, around))
-        return reduce(add, padded)
-
-    def is_symbolic(self, number: Any) -> bool:
-        return super().is_symbolic(number) or is_symbolic(number)
-
-    def layout(self, x: Any) -> Any:
-        return None
 
     def run(
         self,
@@ -109,75 +78,42 @@ def _ordered(inputs: Sequence[Any], order: str) -> tuple[Any, ...]:
 
 
 def ahead(
-    work_out: Any, make: Any, inputs: Sequence[Any], names: Any, options: tuple[Any, ...],
+    order_of: Any, make: Any, inputs: Sequence[Any], names: Any, options: tuple[Any, ...],
     more: tuple[Any, ...],
 ) -> tuple[Any, ...] | None:  # fmt: skip
-    """The results of a call that `work_out` works out, where the compiler need not read how; else None.
+    """The results of a call that comes to an order, where the compiler need not read how; else None.
 
     Of all that the compiler reads, each name is looked up again at every call of the program, to see whether
-    it still means the same: for few samples that takes longer than they do. So this reads little.
+    it still means the same: for few samples that takes longer than they do. So this reads few of them.
     """
     layouts: tuple[Any, ...] = ()
     for x in inputs:
         for n in x.shape:
             if not has_static_value(n):
                 return None
-        layouts = (*layouts, (type(x), x.device, x.dtype, (*x.shape,)))
-    for value in (*options, *more):
+        layouts = (*layouts, (x.__class__, x.device, x.dtype, (*x.shape,)))
+    # Words and numbers that the compiler knows for all calls, and None.
+    values = (*options, *more)
+    while values:
+        value, values = values[0], values[1:]
         if value is None:
             continue
-        kind = _kind_of(type(value))
-        if kind == "number":
+        kind = type(value).__name__
+        if kind == "tuple":
+            values = (*value, *values)
+        elif kind == "int" or kind == "float":
             if not has_static_value(value):
                 return None
-        elif kind == "tuple":
-            if not _are_known(value):
-                return None
-        elif kind != "word":
+        elif kind != "str" and kind != "bool":
             return None
-    order = _order_of(work_out, make, layouts, names, options, more)
+    order = order_of(make, layouts, names, options, more)
     return None if order is None else (*_operator(inputs, order),)
 
 
-@constant
-def _kind_of(kind: Any) -> str:
-    """What the compiler knows of values of a type: those of words for all calls, those of numbers perhaps."""
-    # Words, not names, which would be looked up again.
-    if kind in (int, float):
-        return "number"
-    if kind is tuple:
-        return "tuple"
-    return "word" if kind in (str, bool) else "other"
-
-
-def _are_known(values: tuple[Any, ...]) -> bool:
-    """Whether those are numbers, words, None, or several, which the compiler knows for all calls."""
-    for value in values:
-        if value is None:
-            continue
-        kind = _kind_of(type(value))
-        if kind == "tuple":
-            if not _are_known(value):
-                return False
-        elif kind == "number":
-            if not has_static_value(value):
-                return False
-        elif kind != "word":
-            return False
-    return True
-
-
-@constant
-def _is_plain(kind: Any) -> bool:
-    """Whether that is a type of tensors by which no subclass means anything of its own."""
-    return kind in (torch.Tensor, torch.nn.Parameter)
-
-
-@constant
-def _order_of(
+def order_of(
     work_out: Any, make: Any, layouts: Any, names: Any, options: tuple[Any, ...], more: tuple[Any, ...]
 ) -> str | None:  # fmt: skip
-    """The order that a call comes to, which the compiler evaluates; None if it is to read the call."""
+    """The order that a call comes to, as `work_out` says; None if the compiler is to read the call."""
     kinds, devices, dtypes, shapes = zip(*layouts, strict=True)
     if not all(map(_is_plain, kinds)) or not _is_for_engine(devices):
         return None
@@ -196,6 +132,12 @@ def _order_of(
 
 
 @constant
+def _is_plain(kind: Any) -> bool:
+    """Whether that is a type of tensors that mean nothing of their own, as subclasses may."""
+    return kind in (torch.Tensor, torch.nn.Parameter)
+
+
+@constant
 def _is_for_engine(devices: Sequence[Any]) -> bool:
     """Whether PyTorch lets a program on these devices call the CPU engine."""
     # Under transforms and with subclasses PyTorch wants operations that it knows.
@@ -208,7 +150,5 @@ def _is_for_engine(devices: Sequence[Any]) -> bool:
 
 @remember
 def _prepare() -> None:
-    from gridgrad.arrays.fused import Fused, keep_memory
-
     fuse_by(Fused().run_by_reference)
     keep_memory()

@@ -37,12 +37,13 @@ class Pairs(NamedTuple):
         if self.divisor is None:
             total = first * along(self.weights[0]) + second * along(self.weights[1])
             return total if self.scale == 1 else total * self.scale
-        change = first * 0.5 - second * 0.5
         if not all(map(is_power_of_two, self.divisor.values)):
-            return change / along(self.divisor)
-        inner, *others = (1 / value for value in self.divisor.values)
-        edges = (i for i, _ in self.divisor.others)
-        return change * along(Varied(inner, tuple(zip(edges, others, strict=True))))
+            return (first * 0.5 - second * 0.5) / along(self.divisor)
+        inverses = [1 / value for value in self.divisor.values]
+        if max(map(abs, inverses)) > 2:
+            return (first * 0.5 - second * 0.5) * along(self.divisor.as_new(inverses))
+        half = along(self.divisor.as_new([0.5 * inverse for inverse in inverses]))
+        return first * half - second * half
 
 
 def _moved(index: int, n: int, wraps: bool) -> int:
@@ -61,6 +62,11 @@ class Varied(NamedTuple):
 
     def at(self, i: int) -> float:
         return dict(self.others).get(i, self.inner)
+
+    def as_new(self, values: Sequence[float]) -> "Varied":
+        """Other values in the places of these."""
+        edges = (i for i, _ in self.others)
+        return Varied(values[0], tuple(zip(edges, values[1:], strict=True)))
 
 
 def pairs(stencil: Stencil, n: int) -> Pairs | None:
