@@ -181,6 +181,10 @@ MARKS = (
         _over("compiled", "compiled slices"),
     ),
     Mark(
+        "2048^2 float32, all dims, a compiled step", "time over slices by hand", True, 1, _X,
+        _over("sheet", "sheet slices"),
+    ),
+    Mark(
         "64^3 float32, all dims, a compiled step", "time over slices by hand", True, 1, _X,
         _over("middle", "middle slices"),
     ),

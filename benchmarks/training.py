@@ -18,7 +18,7 @@ from benchmarks.checking import Mismatch
 from benchmarks.peers import PEERS
 from benchmarks.timing import Times, interleave
 
-THOUSAND, SQUARE, BOX = (1000,), (128, 128), (64, 64, 64)
+THOUSAND, SQUARE, BOX, SHEET = (1000,), (128, 128), (64, 64, 64), (2048, 2048)
 # The largest difference of two losses or gradients, as a part of the largest number.
 _ALLOWED = 1e-4
 
@@ -38,6 +38,7 @@ PAIRS = (
     Pair("256^3, sum of squares as loss, eager", "loss", "loss torch", "torch.gradient"),
     Pair("256^3, the same step compiled", "compiled", "compiled jax", "jitted JAX"),
     Pair("256^3, the same step compiled", "compiled", "compiled slices", "slices, compiled"),
+    Pair("2048^2, the same step compiled", "sheet", "sheet slices", "slices, compiled"),
     Pair("64^3, the same step compiled", "middle", "middle slices", "slices, compiled"),
     Pair("128^2, the same step compiled", "small", "small slices", "slices, compiled"),
     Pair("1,000 samples, forward and backward", "thousand", "thousand torch", "torch.gradient"),
@@ -65,6 +66,7 @@ def measure(rounds: int, budget: float, quick: bool) -> Training:
         groups += [
             _cube,
             _compiled,
+            partial(_compiled, SHEET, "sheet"),
             partial(_compiled, BOX, "middle"),
             partial(_compiled, SQUARE, "small"),
         ]
