@@ -156,13 +156,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def test_buffers_of_compiled_programs_went_back_to_the_system_at_every_step():
-    """Every page of four buffers was taken anew; the allocator, unless it is told what to do, can learn."""
+    """Most pages of four buffers were taken anew; the allocator, unless it is told what to do, can learn."""
     own = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
     found = []
     for taught in (False, True):
         command = [sys.executable, "-c", TAUGHT.format(taught=taught)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=own)
         found.append(int(done.stdout))
-    if found[0] < 10_000:
+    if found[0] < 5_000:
         pytest.skip("this C library keeps memory by itself")
     assert found[1] < 500
