@@ -28,13 +28,12 @@ def plan_of(x, spacing=1, accuracy=2, boundary="one-sided", order=1, side="cente
     return work_out(_derivative, (x,), ("input",), options, (order, 0))[1].plan
 
 
-# What a program is given, and what it makes itself; along rows, and in pieces laid end to end.
-WAYS = {"given": (True, 1 << 18), "made": (False, 1 << 18), "pieces": (True, 0)}
+# What a program is given, and what it makes itself.
+WAYS = {"given": True, "made": False}
 
 
 def fused_by(way, plan, x):
-    is_given, rows = WAYS[way]
-    with mock.patch.multiple(fused, _is_given=lambda x: is_given, _ROWS=rows):
+    with mock.patch.object(fused, "_is_given", return_value=WAYS[way]):
         return made_by(fused.Fused(), plan, x)
 
 

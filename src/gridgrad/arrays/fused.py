@@ -22,8 +22,6 @@ from gridgrad.stencil import Stencil
 
 # Samples up to which the one form of a joined dim takes less time, and the other above.
 _FEW = 1 << 13
-# Samples up to which rows that follow each other in memory take less time than pieces laid end to end.
-_ROWS = 1 << 18
 # Just below the largest block (32 MiB) by which the GNU allocator learns.
 _BLOCK = (1 << 25) - (1 << 16)
 
@@ -70,7 +68,7 @@ class Fused(Compiled):
             return _by_index(found, dim, x, is_given)
         # By index it would be a load for each sample.
         rows = x.numel() // n
-        if rows > 2 and max(map(abs, found.offsets)) <= n and x.numel() <= _ROWS:
+        if rows > 2 and max(map(abs, found.offsets)) <= n:
             return _by_rows(found, x.reshape(rows, n), is_given).reshape(x.shape)
         # Pieces need no second sum at another scale.
         return self.join([_piece(found, begin, end, x) for begin, end, _ in stencil.rows(n)], dim)
