@@ -132,18 +132,24 @@ def test_the_end_of_a_process_is_quiet():
 
 
 TAUGHT = """
+import ctypes
 import resource
-import torch
 
-torch.set_num_threads(1)
 if {taught}:
     from gridgrad.arrays.fused import keep_memory
     keep_memory()
 
+c = ctypes.CDLL(None)
+c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+SIZE = 4 << 20
+
 
 def step():
-    for x in [torch.empty(1 << 20, dtype=torch.float32) for _ in range(4)]:  # 4 MiB each
-        x.fill_(1)
+    blocks = [c.malloc(SIZE) for _ in range(4)]
+    for block in blocks:
+        ctypes.memset(block, 1, SIZE)
+    for block in blocks:
+        c.free(block)
 
 
 for _ in range(3):
@@ -165,4 +171,4 @@ def test_buffers_of_compiled_programs_went_back_to_the_system_at_every_step():
         found.append(int(done.stdout))
     if found[0] < 5_000:
         pytest.skip("this C library keeps memory by itself")
-    assert found[1] < found[0] / 3
+    assert found[1] < 500
