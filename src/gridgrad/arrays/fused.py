@@ -12,6 +12,7 @@ from functools import reduce
 from operator import add
 from typing import Any
 
+import numpy as np
 import torch
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot
 
@@ -178,4 +179,6 @@ def keep_memory() -> None:
     no page is touched. Settings of the allocator's own are left alone by it.
     """
     if sys.platform == "linux":
-        torch.empty(_BLOCK, dtype=torch.uint8)
+        np.empty(
+            _BLOCK, np.uint8
+        )  # not PyTorch's, which may be asked for other devices, or for no memory
