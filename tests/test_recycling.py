@@ -136,8 +136,8 @@ import ctypes
 import resource
 
 if {taught}:
-    from gridgrad.arrays.fused import keep_memory
-    keep_memory()
+    from gridgrad.engines.recycling import keep_heap
+    keep_heap()
 
 c = ctypes.CDLL(None)
 c.malloc.restype, c.malloc.argtypes, c.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]

@@ -6,13 +6,11 @@ samples, of operations that PyTorch makes again in a backward pass, wherever tha
 """
 
 import math
-import sys
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
 
-import numpy as np
 import torch
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot
 
@@ -23,8 +21,6 @@ from gridgrad.stencil import Stencil
 
 # Samples up to which the one form of a joined dim takes less time, and the other above.
 _FEW = 1 << 13
-# Just below the largest block (32 MiB) by which the GNU allocator learns.
-_BLOCK = (1 << 25) - (1 << 16)
 
 
 class Compiled(Torch):
@@ -168,17 +164,3 @@ def _is_given(x: Any) -> bool:
     mode = get_proxy_mode()
     found = None if mode is None else get_proxy_slot(x, mode.tracer, None)
     return found is None or found.proxy.node.op == "placeholder"
-
-
-def keep_memory() -> None:
-    """Have memory that compiled programs give back stay with the process, up to 64 MiB.
-
-    The GNU allocator gives the end of its heap back to the system beyond twice the size of the largest block
-    that it ever took by itself and was given back, and a program that runs again and again then takes each
-    page of its buffers anew, which costs more than what it does with them. So that is such a block, of which
-    no page is touched. Settings of the allocator's own are left alone by it.
-    """
-    if sys.platform == "linux":
-        np.empty(
-            _BLOCK, np.uint8
-        )  # not PyTorch's, which may be asked for other devices, or for no memory

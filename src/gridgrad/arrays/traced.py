@@ -8,7 +8,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.fx.experimental.symbolic_shapes import has_static_value
 
 from gridgrad.arrays.autograd import Differentiated, Work, follow
-from gridgrad.arrays.fused import Compiled, Fused, keep_memory
+from gridgrad.arrays.fused import Compiled, Fused
 from gridgrad.arrays.operator import (
     Order,
     as_text,
@@ -21,6 +21,7 @@ from gridgrad.arrays.standard import Standard, name_of
 from gridgrad.arrays.torch import Torch, is_transforming
 from gridgrad.caching import constant, remember
 from gridgrad.engines.program import is_runnable
+from gridgrad.engines.recycling import keep_heap
 from gridgrad.errors import GridError
 from gridgrad.plan import Plan
 
@@ -151,4 +152,4 @@ def _is_for_engine(devices: Sequence[Any]) -> bool:
 @remember
 def _prepare() -> None:
     fuse_by(Fused().run_by_reference)
-    keep_memory()
+    keep_heap()
