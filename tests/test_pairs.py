@@ -1,5 +1,7 @@
 """Stencils that read two samples everywhere, as the one expression that PyTorch's compiler fuses."""
 
+import math
+import re
 from unittest import mock
 
 import numpy as np
@@ -82,6 +84,103 @@ def test_what_is_not_finite_reaches_what_it_did(work, way):
     found, expected = fused_by(way, plan, x), made_by(Torch(), plan, x)
     assert torch.equal(found.isnan(), expected.isnan())
     assert torch.equal(found.isinf(), expected.isinf())
+
+
+@st.composite
+def sums(draw):
+    """Plans along several dims of two to four, and of their transposes, which are sums; and samples."""
+    shape = tuple(draw(st.lists(st.integers(3, 6), min_size=2, max_size=4)))
+    dims = tuple(draw(st.sets(st.integers(0, len(shape) - 1), min_size=1)))
+    dtype = draw(st.sampled_from(DTYPES))
+    seed = torch.Generator().manual_seed(draw(st.integers(0, 999)))
+    spacing = draw(st.sampled_from([1, 0.1, -2.0, 3.0]))
+    boundary = draw(st.sampled_from(["one-sided", "periodic", "replicate"]))
+    options = (dims, None, spacing, 2, None, boundary, None, "center", 1)
+    x = torch.empty(shape, dtype=torch.float64)
+    plan = work_out(_gradient, (x,), ("input",), options, ())[1].plan
+    if draw(st.booleans()):
+        plan = plan.adjoint(shape)
+    inputs = [
+        torch.randn(shape, generator=seed, dtype=torch.float64).to(dtype)
+        for _ in range(plan.inputs)
+    ]
+    for x in draw(st.sets(st.sampled_from(range(plan.inputs)))):
+        inputs[x].view(-1)[draw(st.integers(0, inputs[x].numel() - 1))] = draw(
+            st.sampled_from([torch.nan, torch.inf])
+        )
+    return plan, inputs, abs(spacing)
+
+
+@given(sums(), st.sampled_from(sorted(WAYS)), st.booleans(), st.sampled_from([1, 16]))
+@settings(max_examples=500)
+def test_sums_are_those_of_pieces_in_blocks_or_not(work, way, in_blocks, near):
+    plan, inputs, spacing = work
+    before = [x.clone() for x in inputs]
+    limits = {"_NEAR": near, **({"_LONG": 1, "_MANY": 0} if in_blocks else {})}
+    compute = [COMPUTED.get(inputs[0].dtype, inputs[0].dtype)] * plan.outputs
+    results = [inputs[0].dtype] * plan.outputs
+    expected = Torch().run_by_reference(plan, inputs, results, compute)
+    with (
+        mock.patch.object(fused, "_is_given", return_value=WAYS[way]),
+        mock.patch.multiple(fused, **limits),
+    ):
+        found = fused.Fused().run_by_reference(plan, inputs, results, compute)
+    for x, same in zip(inputs, before, strict=True):
+        assert torch.equal(x.view(torch.uint8), same.view(torch.uint8))
+    size = max(float(x.double()[x.isfinite()].abs().max()) for x in inputs) * plan.inputs / spacing
+    for mine, other in zip(found, expected, strict=True):
+        assert (mine.dtype, mine.shape) == (other.dtype, other.shape)
+        assert torch.equal(mine.isnan(), other.isnan())
+        assert torch.equal(mine.isinf(), other.isinf())
+        error = (mine.double() - other)[other.isfinite()].abs()
+        assert not len(error) or float(error.max()) <= 8 * torch.finfo(mine.dtype).eps * size
+
+
+def loops_and_memory(shape, dims):
+    """Of a training step's programs, forwards and backwards: loops that sum, and fields that are memory."""
+    from torch._inductor.utils import run_fw_bw_and_get_code
+
+    def loss(x):
+        return sum((each * each).sum() for each in gridgrad.gradient(x, dim=dims))
+
+    torch._dynamo.reset()
+    x = torch.randn(shape).requires_grad_()
+    with (
+        torch._inductor.config.patch(fx_graph_cache=False),
+        torch._functorch.config.patch(enable_autograd_cache=False),
+    ):
+        _, programs = run_fw_bw_and_get_code(lambda: torch.compile(loss)(x))
+    many = math.prod(shape) // 2
+    taken = [
+        sum(
+            math.prod(map(int, re.findall(r"\d+", sizes))) > many
+            for sizes in re.findall(r"= empty_strided_cpu\(\(([^)]*)\)", program)
+        )
+        for program in programs
+    ]
+    loops = [
+        sum("cascade_sum_combine" in loop for loop in program.split("#pragma omp for"))
+        for program in programs
+    ]
+    return loops, taken
+
+
+@pytest.mark.filterwarnings(
+    r"ignore:.torch\.jit\.script(_method)?. is deprecated:DeprecationWarning"
+)
+@pytest.mark.parametrize(
+    ("shape", "dims"),
+    [
+        ((64, 64, 128), (0, 1, 2)),
+        ((4, 3, 128, 128), (2, 3)),
+        ((256, 256, 3), (0, 1)),
+    ],
+)
+def test_a_step_reads_once_and_writes_its_gradient_only(shape, dims):
+    """All dims are one loop, and a backward pass makes again what it could read from memory."""
+    loops, taken = loops_and_memory(shape, dims)
+    assert loops == [1, 0]
+    assert taken == [0, 1]
 
 
 @pytest.mark.parametrize("boundary", ["one-sided", "periodic", "replicate"])

@@ -6,10 +6,10 @@ samples, of operations that PyTorch makes again in a backward pass, wherever tha
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
-from operator import add
-from typing import Any
+from operator import add, or_
+from typing import Any, NamedTuple
 
 import torch
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot
@@ -17,10 +17,16 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot
 from gridgrad.arrays.operator import is_symbolic
 from gridgrad.arrays.torch import Torch
 from gridgrad.engines.pairs import Pairs, Varied, pairs
+from gridgrad.plan import Plan
 from gridgrad.stencil import Stencil
 
 # Samples up to which the one form of a joined dim takes less time, and the other above.
 _FEW = 1 << 13
+# Rows of so many samples are made in blocks, if these are so many samples in all: for fewer, three loops take
+# more time than memory.
+_LONG, _MANY = 1 << 7, 1 << 16
+# Samples less far apart in memory than this, which a vector holds, are read as neighbours.
+_NEAR = 16
 
 
 class Compiled(Torch):
@@ -55,105 +61,252 @@ class Compiled(Torch):
 class Fused(Compiled):
     """PyTorch while its tracer puts operations in the operator's place, which nothing differentiates."""
 
-    def whole(self, stencil: Stencil, dim: int, x: Any) -> Any:
-        n, last = x.shape[dim], x.ndim - 1
-        found = pairs(stencil, n) if x.is_floating_point() else None
-        if found is None:
+    def is_lean(self, plan: Plan, inputs: Sequence[Any]) -> bool:
+        """Whether a program for this plan needs no memory of the size of its inputs, or hardly any."""
+        loops = _Loops(frozenset(term.dim for term in plan.terms), inputs[0])
+        return loops.are_long and all(
+            _paired(term.stencil, term.dim, inputs[term.input]) is not None for term in plan.terms
+        )
+
+    def whole(self, derivatives: Sequence[tuple[Stencil, int, Any]], dims: frozenset[int]) -> Any:
+        found = [_paired(*each) for each in derivatives]
+        paired = [each for each in found if each is not None]
+        if len(paired) < len(found):
             return None
-        is_given = _is_given(x)
-        if dim < last:
-            return _by_index(found, dim, x, is_given)
+        loops = _Loops(dims, paired[0].x)
+        blocks = _blocks(paired, loops)
+        if blocks is not None:
+            return _in_blocks(paired, blocks, loops)
+        stencils = [stencil for stencil, *_ in derivatives]
+        return reduce(
+            add, (self._derivative(*each, loops) for each in zip(paired, stencils, strict=True))
+        )
+
+    def _derivative(self, paired: "_Paired", stencil: Stencil, loops: "_Loops") -> Any:
+        found, dim, x, is_given = paired
+        n = x.shape[dim]
+        if dim < loops.last:
+            own, apart = is_given and len(loops.dims) > 1, loops.apart({dim})
+            return _by_index(found, dim, x, x, own=own, apart=apart)
         # By index it would be a load for each sample.
-        rows = x.numel() // n
-        if rows > 2 and max(map(abs, found.offsets)) <= n:
-            return _by_rows(found, x.reshape(rows, n), is_given).reshape(x.shape)
+        rows = math.prod(x.shape[:dim])
+        if rows > 2 and found.reach <= n and (loops.step == 1 or found.stays(n)):
+            return _by_rows(found, x.reshape(rows, n, loops.step), is_given).reshape(x.shape)
         # Pieces need no second sum at another scale.
-        return self.join([_piece(found, begin, end, x) for begin, end, _ in stencil.rows(n)], dim)
+        pieces = [
+            (begin, end, _piece(found, dim, x, x, begin, end)) for begin, end, _ in stencil.rows(n)
+        ]
+        return self.join(pieces, dim)
 
 
-def _piece(found: Pairs, begin: int, end: int, x: Any) -> tuple[int, int, Any]:
-    """The derivative along the last dim from one sample up to another, which one row serves."""
-    n = x.shape[-1]
-    first, second = (
-        x.narrow(-1, found.place(begin + offset, n), end - begin) for offset in found.offsets
+class _Paired(NamedTuple):
+    """A derivative each of whose samples is made of two."""
+
+    found: Pairs
+    dim: int
+    x: Any
+    is_given: bool
+
+
+def _paired(stencil: Stencil, dim: int, x: Any) -> _Paired | None:
+    found = pairs(stencil, x.shape[dim]) if x.is_floating_point() else None
+    return None if found is None else _Paired(found, dim, x, _is_given(x))
+
+
+class _Loops:
+    """The loops that the compiler is to make of derivatives along some dims.
+
+    It loops over several dims at once where nothing tells them apart, as a derivative does of its own dim.
+    But it makes one loop of several derivatives only if they have the same loops.
+    """
+
+    def __init__(self, dims: frozenset[int], x: Any) -> None:
+        self.dims, self.x = dims, x
+        last = max(dims)
+        step = math.prod(x.shape[last + 1 :])
+        if step >= _NEAR:
+            last, step = x.ndim - 1, 1
+        self.last, self.step = last, step
+        """The dim along which vectors are read, and how far apart in memory its samples are."""
+        # Rows that are read beyond their edges are told apart by all dims.
+        self._all = self._ends(range(last + 1) if last in dims else dims)
+
+    @property
+    def are_long(self) -> bool:
+        """Whether rows are long enough to be made in blocks."""
+        return bool(self.x.numel() >= _MANY and math.prod(self.x.shape[self.last :]) >= _LONG)
+
+    def like(self, own: set[int], x: Any) -> Any:
+        """The same x, made by loops that keep all dims apart, of which it keeps its own apart anyway."""
+        apart = self.apart(own)
+        return x if apart is None else torch.where(apart, x.new_full((), 0), x)
+
+    def apart(self, own: set[int]) -> Any:
+        """What is false everywhere, and depends on those indices that are not told apart; None for none."""
+        others: set[int] = set()
+        for end in sorted(self._all - self._ends(own)):
+            if end not in self._ends(others):
+                others.add(min(end, self.last - 1))
+        below = [_places(dim, self.x, range(self.x.shape[dim])) < 0 for dim in sorted(others)]
+        return reduce(or_, below) if below else None
+
+    def _ends(self, dims: Iterable[int]) -> set[int]:
+        return {end for dim in dims for end in (dim, dim + 1) if 0 < end <= self.last}
+
+
+def _blocks(derivatives: Sequence[_Paired], loops: _Loops) -> list[tuple[int, int]] | None:
+    """From which sample up to which along the last dim: at either edge, and all between; None for no blocks.
+
+    Between the edges a neighbour is always the next sample in memory, or what would be if what is made here
+    were memory. So it need not be: a program reads what it is made of, and N samples less are written.
+    """
+    n = loops.x.shape[loops.last]
+    along = [each for each in derivatives if each.dim == loops.last]
+    if not loops.are_long or all(each.is_given for each in along):
+        return None
+    before, after = (
+        max(edges) for edges in zip(*(each.found.edges(n) for each in along), strict=True)
     )
-    return begin, end, found.value(first, second, lambda number: number.at(begin))
+    return [(0, before), (before, n - after), (n - after, n)] if before + after < n else None
 
 
-def _by_index(found: Pairs, dim: int, x: Any, is_given: bool) -> Any:
-    """Both samples read by index, where the compiler sees what is next to what."""
-    n, place = x.shape[dim], _places(dim, x)
-    index = torch.arange(n, device=x.device)
+def _in_blocks(
+    derivatives: Sequence[_Paired], blocks: Sequence[tuple[int, int]], loops: _Loops
+) -> Any:
+    last, inner = loops.last, blocks[1]
+    # What has several readers the compiler makes memory of. These are readers of one each, as it counts.
+    reads = [iter(each.x.expand(2 * len(blocks), *each.x.shape).unbind(0)) for each in derivatives]
 
-    def sample(offset: int) -> Any:
+    def derivative(each: _Paired, read: Iterator[Any], begin: int, end: int) -> Any:
+        found, dim, first, second = each.found, each.dim, next(read), next(read)
+        if dim < last:
+            first, second = (x.narrow(last, begin, end - begin) for x in (first, second))
+            return _by_index(found, dim, first, second, apart=loops.apart({dim, last}))
+        if (begin, end) == inner:
+            return _piece(found, dim, first, second, begin, end)
+        return _by_index(found, dim, first, second, range(begin, end))
+
+    def total(begin: int, end: int) -> Any:
+        found = zip(derivatives, reads, strict=True)
+        return loops.like({last}, reduce(add, (derivative(*each, begin, end) for each in found)))
+
+    return torch.cat([total(*block) for block in blocks], last)
+
+
+def _piece(found: Pairs, dim: int, first: Any, second: Any, begin: int, end: int) -> Any:
+    """The derivative from one sample up to another, which one row serves.
+
+    Both samples are read of the same array, or of two that hold the same.
+    """
+    n = first.shape[dim]
+    first, second = (
+        x.narrow(dim, found.place(begin + offset, n), end - begin)
+        for x, offset in zip((first, second), found.offsets, strict=True)
+    )
+    return found.value(first, second, lambda number: number.at(begin))
+
+
+def _by_index(
+    found: Pairs,
+    dim: int,
+    first: Any,
+    second: Any,
+    places: range | None = None,
+    own: bool = False,
+    apart: Any = None,
+) -> Any:
+    """Both samples read by index, where the compiler sees what is next to what.
+
+    It makes one loop of derivatives along several dims only if each reads a sample in its `own` place, too.
+    """
+    n = first.shape[dim]
+    places = places or range(n)
+    place = _places(dim, first, places)
+    index = torch.arange(places.start, places.stop, device=first.device)
+
+    def sample(x: Any, offset: int, own: bool) -> Any:
         if offset == 0:
-            return x
+            return x.narrow(dim, places.start, len(places))
         at = index + offset
         edge = {"max": n - 1} if offset > 0 else {"min": 0}
         at = at % n if found.wraps else at.clamp(**edge)
         moved = x[(slice(None),) * dim + (at,)]
-        # The compiler makes one loop of those of several dims if all read a sample in its own place, too.
-        own = is_given and not found.wraps
         return torch.where(place == (n - 1 if offset > 0 else 0), x, moved) if own else moved
 
-    first, second = map(sample, found.offsets)
-    return found.value(first, second, _along(place, x))
+    along = _along(lambda i: place == i, first, apart)
+    own = own and not found.wraps and 0 not in found.offsets
+    first, second = map(sample, (first, second), found.offsets, (own, False))
+    return found.value(first, second, along)
 
 
 def _by_rows(found: Pairs, x: Any, is_given: bool) -> Any:
-    """The derivative along rows, each sample's neighbours being those in memory but at a row's edges."""
-    rows, n = x.shape
-    index, place = torch.arange(rows, device=x.device), _places(1, x)
+    """The derivative along the second of three dims, each sample's neighbours being those in memory.
+
+    At an edge they are the sample itself; or others, if the third dim has one place.
+    """
+    rows, n, step = x.shape
+    length = n * step
+    index, column = (
+        torch.arange(rows, device=x.device),
+        torch.arange(length, dtype=torch.int32, device=x.device),
+    )
+    flat = x.reshape(rows, length)
     if is_given:
         # That would lead beyond all samples in the first and in the last row, which are made apart.
-        inner, flat = (index - 1).clamp(0, rows - 3), x.reshape(-1)
+        inner, line = (index - 1).clamp(0, rows - 3), x.reshape(-1)
 
         def neighbours(offset: int) -> Any:
-            return flat.narrow(0, n + offset, (rows - 2) * n).reshape(rows - 2, n)[inner]
+            inside = line.narrow(0, length + offset * step, (rows - 2) * length)
+            return inside.reshape(rows - 2, length)[inner]
     else:
         # What is made here has a row more on either side, and `as_strided` makes memory of it.
-        padded = torch.constant_pad_nd(x, [0, 0, 1, 1])
+        padded = torch.constant_pad_nd(flat, [0, 0, 1, 1])
 
         def neighbours(offset: int) -> Any:
-            return padded.as_strided((rows, n), (n, 1), n + offset)
+            return padded.as_strided((rows, length), (length, 1), length + offset * step)
 
-        x = neighbours(0)
+        flat = neighbours(0)
+
+    def at(i: int) -> Any:
+        if step == 1:
+            return column == i
+        return column < step if i == 0 else (column >= i * step) & (column < (i + 1) * step)
 
     def sample(offset: int) -> Any:
         if offset == 0:
-            return x
+            return flat
         moved = neighbours(offset)
-        for i in range(n - offset, n) if offset > 0 else range(-offset):
-            at = found.place(i + offset, n)
-            moved = torch.where(place == i, x if at == i else x.narrow(1, at, 1), moved)
+        for i in found.beyond(offset, n):
+            there = found.place(i + offset, n)
+            moved = torch.where(at(i), flat if there == i else flat.narrow(1, there, 1), moved)
         return moved
 
     first, second = map(sample, found.offsets)
-    total = found.value(first, second, _along(place, x))
+    total = found.value(first, second, _along(at, x))
     if not is_given:
         return total
     # Memory too, as every row reads it, but of operations that are made again.
-    ends = _by_index(found, 1, x[:: rows - 1], False).as_strided((2, n), (n, 1))
-    row = _places(0, x)
+    ends = x[:: rows - 1]
+    ends = _by_index(found, 1, ends, ends).reshape(2, length).as_strided((2, length), (length, 1))
+    row = _places(0, flat, range(rows))
     return torch.where((row == 0) | (row == rows - 1), ends[index.clamp(max=1)], total)
 
 
-def _places(dim: int, x: Any) -> Any:
-    """The index of each sample along a dim, in 32 bits: those of 64 PyTorch keeps for a backward pass."""
-    n = x.shape[dim]
-    index = torch.arange(n, dtype=torch.int32, device=x.device)
-    return index.reshape((n,) + (1,) * (x.ndim - dim - 1))
+def _places(dim: int, x: Any, places: range) -> Any:
+    """Indices of samples along a dim, in 32 bits: those of 64 PyTorch keeps for a backward pass."""
+    index = torch.arange(places.start, places.stop, dtype=torch.int32, device=x.device)
+    return index.reshape((len(places),) + (1,) * (x.ndim - dim - 1))
 
 
-def _along(place: Any, x: Any) -> Callable[[Varied], Any]:
-    """What makes of a varied number one for each sample, or one for all."""
+def _along(at: Callable[[int], Any], x: Any, apart: Any = None) -> Callable[[Varied], Any]:
+    """What makes of a varied number one for each sample, or one for all; `at` says where a place is."""
 
     def along(number: Varied) -> Any:
         values: Any = number.inner
-        for i, value in number.others:
-            if value != number.inner:
-                others = values if isinstance(values, torch.Tensor) else x.new_full((), values)
-                values = torch.where(place == i, x.new_full((), value), others)
+        others = [(at(i), value) for i, value in number.others if value != number.inner]
+        for where, value in others if apart is None else [*others, (apart, 0.0)]:
+            rest = values if isinstance(values, torch.Tensor) else x.new_full((), values)
+            values = torch.where(where, x.new_full((), value), rest)
         return values
 
     return along

@@ -20,8 +20,9 @@ from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
 _NAME, _TAGS = "run", (torch.Tag.pt2_compliant_tag,)
-# Fused operations take less time up to about so many bytes, and a call from twice as many on.
-_FUSED = 1 << 24
+# Fused operations take less time up to about so many bytes; twice as many, less what an allocator adds, where
+# they need no memory of their own. For larger results PyTorch asks the system at every call, not the engine.
+_FUSED, _ADDED = 1 << 24, 1 << 16
 # What fused operations are made by, of which PyTorch knows nothing.
 _MADE_BY = zlib.crc32(
     b"".join(
@@ -52,7 +53,7 @@ class Order(NamedTuple):
     outputs: tuple[int, ...]
     transposed: bool = False
     fused: int = _FUSED
-    """Up to so many bytes of samples a program is made of PyTorch's own operations."""
+    """Up to so many bytes of samples, or twice as many, a program is made of PyTorch's own operations."""
     made_by: int = _MADE_BY
     """By what. It is said here since PyTorch keeps compiled programs on disk, by what they are made of."""
 
@@ -185,21 +186,25 @@ def _dtypes(names: Sequence[str]) -> list[Any]:
     return [getattr(torch, name) for name in names]
 
 
-def fuse_by(run: Callable[..., tuple[Any, ...]]) -> None:
+def fuse_by(
+    run: Callable[..., tuple[Any, ...]], is_lean: Callable[[Plan, Sequence[Any]], bool]
+) -> None:
     """Have programs for few samples made of PyTorch's own operations, by `run`, in the operator's place.
 
-    A compiler fuses them with what comes before and after, which for few samples is faster than a call. Where
-    the operator meets PyTorch's tracer, derivatives are operators of their own already.
+    A compiler fuses them with what comes before and after, which for few samples is faster than a call; for
+    twice as many if it `is_lean`: needs no memory of its own. Where the operator meets PyTorch's tracer,
+    derivatives are operators of their own already.
     """
     from torch.fx.experimental.proxy_tensor import ProxyTorchDispatchMode  # the compiler has it
 
     def rule(mode: Any, func: Any, kinds: Any, args: tuple[Any, ...], kwargs: Any = None) -> Any:
         inputs, given = args[0], from_text(args[1])
-        if not all(_is_small(x, given.fused) for x in inputs):
-            return mode.__torch_dispatch__(func, kinds, args, kwargs)
         with mode:
-            part = given.part(inputs[0].shape)
-            return list(run(part, inputs, _dtypes(given.results), _dtypes(given.computes)))
+            if all(_is_small(x, 2 * given.fused - _ADDED) for x in inputs):
+                part = given.part(inputs[0].shape)
+                if all(_is_small(x, given.fused) for x in inputs) or is_lean(part, inputs):
+                    return list(run(part, inputs, _dtypes(given.results), _dtypes(given.computes)))
+        return mode.__torch_dispatch__(func, kinds, args, kwargs)
 
     name = f"gridgrad::{_NAME}"
     torch.library.register_torch_dispatch(name, ProxyTorchDispatchMode, rule, lib=_library)

@@ -99,13 +99,13 @@ def ahead(
         value, values = values[0], values[1:]
         if value is None:
             continue
-        kind = type(value).__name__
-        if kind == "tuple":
+        # By `isinstance`, since the compiler would look up a type's name again at every call, too.
+        if isinstance(value, tuple):
             values = (*value, *values)
-        elif kind == "int" or kind == "float":
+        elif isinstance(value, (int, float)):
             if not has_static_value(value):
                 return None
-        elif kind != "str" and kind != "bool":
+        elif not isinstance(value, str):
             return None
     order = order_of(make, layouts, names, options, more)
     return None if order is None else (*_operator(inputs, order),)
@@ -151,5 +151,6 @@ def _is_for_engine(devices: Sequence[Any]) -> bool:
 
 @remember
 def _prepare() -> None:
-    fuse_by(Fused().run_by_reference)
+    fused = Fused()
+    fuse_by(fused.run_by_reference, fused.is_lean)
     keep_heap()

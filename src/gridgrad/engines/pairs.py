@@ -32,6 +32,26 @@ class Pairs(NamedTuple):
         """The sample that an index leads to."""
         return _moved(index, n, self.wraps)
 
+    @property
+    def reach(self) -> int:
+        return max(map(abs, self.offsets))
+
+    def beyond(self, offset: int, n: int) -> range:
+        """The samples from which an offset leads beyond an edge."""
+        return range(n - offset, n) if offset > 0 else range(-offset)
+
+    def stays(self, n: int) -> bool:
+        """Whether the samples from which one leads beyond an edge are read themselves, then."""
+        return all(self.place(i + o, n) == i for o in self.offsets for i in self.beyond(o, n))
+
+    def edges(self, n: int) -> tuple[int, int]:
+        """How many samples at either edge are not made as all between them are."""
+        varied = (*self.weights, *([] if self.divisor is None else [self.divisor]))
+        places = [i for number in varied for i, _ in number.others]
+        before = [i + 1 for i in places if 2 * i < n] + [-offset for offset in self.offsets]
+        after = [n - i for i in places if 2 * i >= n] + [*self.offsets]
+        return max(before), max(after)
+
     def value(self, first: Any, second: Any, along: Callable[["Varied"], Any]) -> Any:
         """The derivative, of both samples and what `along` makes of the numbers: one of each, or arrays."""
         if self.divisor is None:

@@ -20,8 +20,9 @@ from gridgrad.stencil import Row, Stencil
 
 # Lays pieces end to end along a dim; each is what serves the samples from one index up to another.
 Join = Callable[[Sequence[tuple[Any, Any, Any]], int], Any]
-# A stencil's derivative along a dim of samples, in one expression, or None.
-Whole = Callable[[Stencil, int, Any], Any]
+# The sum of derivatives in one expression, each by a stencil along a dim of samples; or None. It is told
+# along which dims others are made beside it, too.
+Whole = Callable[[Sequence[tuple[Stencil, int, Any]], frozenset[int]], Any]
 
 
 def run(
@@ -46,23 +47,31 @@ def run(
             for k, value in zip(chosen, made, strict=True):
                 found[k] = value
         return found
-    outputs: list[list[Any]] = [[] for _ in range(plan.outputs)]
-    for term in plan.terms:
-        outputs[term.output].append(
-            _derivative(term, inputs[term.input], computes[term.output], xp, join or concat, whole)
-        )
-    return [reduce(add, terms) for terms in outputs]
+
+    dims = frozenset(term.dim for term in plan.terms)
+
+    def total(terms: Sequence[Term], compute: Any) -> Any:
+        if whole is not None:
+            split = [(term, parts(inputs[term.input], compute, xp)) for term in terms]
+            if all(len(samples) == 1 for _, samples in split):
+                made = whole(
+                    [(term.stencil, term.dim, samples[0]) for term, samples in split], dims
+                )
+                if made is not None:
+                    return made
+        if len(terms) > 1:
+            return reduce(add, (total([term], compute) for term in terms))
+        return _derivative(terms[0], inputs[terms[0].input], compute, xp, join or concat)
+
+    return [
+        total([term for term in plan.terms if term.output == output], compute)
+        for output, compute in enumerate(computes)
+    ]
 
 
-def _derivative(
-    term: Term, f: Any, compute: Any, xp: Any, join: Join, whole: Whole | None
-) -> Any:  # fmt: skip
+def _derivative(term: Term, f: Any, compute: Any, xp: Any, join: Join) -> Any:
     """Each row's sum over the samples that it serves, laid end to end."""
     samples = parts(f, compute, xp)
-    if whole is not None and len(samples) == 1:
-        made = whole(term.stencil, term.dim, samples[0])
-        if made is not None:
-            return made
     # Samples near the largest number have differences beyond it, though the derivative may be finite.
     # Scaling by this power of two is exact, and leaves room for any stencil's partial sums. It stands here,
     # as PyTorch's compiler makes a name of every float of a module, and an input of the program.
