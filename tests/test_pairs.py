@@ -116,7 +116,7 @@ def sums(draw):
 def test_sums_are_those_of_pieces_in_blocks_or_not(work, way, in_blocks, near):
     plan, inputs, spacing = work
     before = [x.clone() for x in inputs]
-    limits = {"_NEAR": near, **({"_LONG": 1, "_MANY": 0} if in_blocks else {})}
+    limits = {"_NEAR": near, **({"_LONG": 1, "_SOME": 0} if in_blocks else {})}
     compute = [COMPUTED.get(inputs[0].dtype, inputs[0].dtype)] * plan.outputs
     results = [inputs[0].dtype] * plan.outputs
     expected = Torch().run_by_reference(plan, inputs, results, compute)
@@ -136,12 +136,12 @@ def test_sums_are_those_of_pieces_in_blocks_or_not(work, way, in_blocks, near):
         assert not len(error) or float(error.max()) <= 8 * torch.finfo(mine.dtype).eps * size
 
 
-def loops_and_memory(shape, dims):
+def loops_and_memory(shape, dims, way=torch.square):
     """Of a training step's programs, forwards and backwards: loops that sum, and fields that are memory."""
     from torch._inductor.utils import run_fw_bw_and_get_code
 
     def loss(x):
-        return sum((each * each).sum() for each in gridgrad.gradient(x, dim=dims))
+        return sum(way(each).sum() for each in gridgrad.gradient(x, dim=dims))
 
     torch._dynamo.reset()
     x = torch.randn(shape).requires_grad_()
@@ -171,8 +171,8 @@ def loops_and_memory(shape, dims):
 @pytest.mark.parametrize(
     ("shape", "dims"),
     [
-        ((64, 64, 128), (0, 1, 2)),
-        ((4, 3, 128, 128), (2, 3)),
+        ((32, 64, 256), (0, 1, 2)),
+        ((4, 3, 64, 256), (2, 3)),
         ((256, 256, 3), (0, 1)),
     ],
 )
@@ -181,6 +181,15 @@ def test_a_step_reads_once_and_writes_its_gradient_only(shape, dims):
     loops, taken = loops_and_memory(shape, dims)
     assert loops == [1, 0]
     assert taken == [0, 1]
+
+
+@pytest.mark.filterwarnings(
+    r"ignore:.torch\.jit\.script(_method)?. is deprecated:DeprecationWarning"
+)
+def test_what_takes_long_to_make_is_made_once():
+    """The cosines are memory, one field for each dim, beside the gradient."""
+    _, taken = loops_and_memory((256, 300), (0, 1), torch.sin)
+    assert taken == [0, 3]
 
 
 @pytest.mark.parametrize("boundary", ["one-sided", "periodic", "replicate"])

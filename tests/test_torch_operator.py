@@ -169,7 +169,7 @@ def test_few_samples_are_fused_and_many_go_to_the_engine(shape, accuracy, calls)
 
     def accurate(f):
         down, across = gridgrad.gradient(f, accuracy=accuracy)
-        return (down.sin() * across).sum()
+        return (down * across).sum()
 
     compiled = torch.compile(accurate, backend=aot_autograd(fw_compiler=note, bw_compiler=note))
     found, expected = (samples(*shape).requires_grad_() for _ in range(2))

@@ -22,11 +22,23 @@ from gridgrad.stencil import Stencil
 
 # Samples up to which the one form of a joined dim takes less time, and the other above.
 _FEW = 1 << 13
-# Rows of so many samples are made in blocks, if these are so many samples in all: for fewer, three loops take
-# more time than memory.
-_LONG, _MANY = 1 << 7, 1 << 16
+# Rows of so many samples are made in blocks, or of half as many if there are many in all, which no cache
+# holds; but not if there are few in all, for which three loops take more time than memory.
+_LONG, _SOME, _MANY = 1 << 8, 1 << 16, 1 << 21
 # Samples less far apart in memory than this, which a vector holds, are read as neighbours.
 _NEAR = 16
+# What these make is not made twice where it can be read from memory.
+_COSTLY = frozenset(
+    f"aten::{name}"
+    for names in (
+        "acos acosh asin asinh atan atan2 atanh cos cosh sin sinh tan tanh sigmoid",
+        "exp exp2 expm1 log log10 log1p log2 pow sqrt rsqrt div reciprocal fmod remainder",
+        "erf erfc erfinv lgamma digamma gelu gelu_backward silu silu_backward softplus softplus_backward",
+    )
+    for name in names.split()
+)
+# And what is made of more operations than this.
+_MOST = 300
 
 
 class Compiled(Torch):
@@ -64,9 +76,8 @@ class Fused(Compiled):
     def is_lean(self, plan: Plan, inputs: Sequence[Any]) -> bool:
         """Whether a program for this plan needs no memory of the size of its inputs, or hardly any."""
         loops = _Loops(frozenset(term.dim for term in plan.terms), inputs[0])
-        return loops.are_long and all(
-            _paired(term.stencil, term.dim, inputs[term.input]) is not None for term in plan.terms
-        )
+        found = [_paired(term.stencil, term.dim, inputs[term.input]) for term in plan.terms]
+        return loops.are_long and all(each is not None and each.is_cheap for each in found)
 
     def whole(self, derivatives: Sequence[tuple[Stencil, int, Any]], dims: frozenset[int]) -> Any:
         found = [_paired(*each) for each in derivatives]
@@ -83,10 +94,10 @@ class Fused(Compiled):
         )
 
     def _derivative(self, paired: "_Paired", stencil: Stencil, loops: "_Loops") -> Any:
-        found, dim, x, is_given = paired
+        found, dim, x, is_given, _ = paired
         n = x.shape[dim]
         if dim < loops.last:
-            own, apart = is_given and len(loops.dims) > 1, loops.apart({dim})
+            own, apart, x = is_given and len(loops.dims) > 1, loops.apart({dim}), paired.read
             return _by_index(found, dim, x, x, own=own, apart=apart)
         # By index it would be a load for each sample.
         rows = math.prod(x.shape[:dim])
@@ -106,11 +117,19 @@ class _Paired(NamedTuple):
     dim: int
     x: Any
     is_given: bool
+    is_cheap: bool
+
+    @property
+    def read(self) -> Any:
+        """The samples as memory, if to make them twice would take longer."""
+        if self.is_cheap:
+            return self.x
+        return self.x.as_strided(self.x.shape, torch.empty(self.x.shape, device="meta").stride())
 
 
 def _paired(stencil: Stencil, dim: int, x: Any) -> _Paired | None:
     found = pairs(stencil, x.shape[dim]) if x.is_floating_point() else None
-    return None if found is None else _Paired(found, dim, x, _is_given(x))
+    return None if found is None else _Paired(found, dim, x, _is_given(x), _is_cheap(x))
 
 
 class _Loops:
@@ -134,7 +153,8 @@ class _Loops:
     @property
     def are_long(self) -> bool:
         """Whether rows are long enough to be made in blocks."""
-        return bool(self.x.numel() >= _MANY and math.prod(self.x.shape[self.last :]) >= _LONG)
+        count, row = self.x.numel(), math.prod(self.x.shape[self.last :])
+        return bool(count >= _SOME and row >= (_LONG // 2 if count > _MANY else _LONG))
 
     def like(self, own: set[int], x: Any) -> Any:
         """The same x, made by loops that keep all dims apart, of which it keeps its own apart anyway."""
@@ -175,10 +195,12 @@ def _in_blocks(
 ) -> Any:
     last, inner = loops.last, blocks[1]
     # What has several readers the compiler makes memory of. These are readers of one each, as it counts.
-    reads = [iter(each.x.expand(2 * len(blocks), *each.x.shape).unbind(0)) for each in derivatives]
+    readers = [
+        iter(each.read.expand(2 * len(blocks), *each.x.shape).unbind(0)) for each in derivatives
+    ]
 
-    def derivative(each: _Paired, read: Iterator[Any], begin: int, end: int) -> Any:
-        found, dim, first, second = each.found, each.dim, next(read), next(read)
+    def derivative(each: _Paired, reader: Iterator[Any], begin: int, end: int) -> Any:
+        found, dim, first, second = each.found, each.dim, next(reader), next(reader)
         if dim < last:
             first, second = (x.narrow(last, begin, end - begin) for x in (first, second))
             return _by_index(found, dim, first, second, apart=loops.apart({dim, last}))
@@ -187,7 +209,7 @@ def _in_blocks(
         return _by_index(found, dim, first, second, range(begin, end))
 
     def total(begin: int, end: int) -> Any:
-        found = zip(derivatives, reads, strict=True)
+        found = zip(derivatives, readers, strict=True)
         return loops.like({last}, reduce(add, (derivative(*each, begin, end) for each in found)))
 
     return torch.cat([total(*block) for block in blocks], last)
@@ -246,11 +268,9 @@ def _by_rows(found: Pairs, x: Any, is_given: bool) -> Any:
     """
     rows, n, step = x.shape
     length = n * step
-    index, column = (
-        torch.arange(rows, device=x.device),
-        torch.arange(length, dtype=torch.int32, device=x.device),
-    )
+    index = torch.arange(rows, device=x.device)
     flat = x.reshape(rows, length)
+    column = _places(1, flat, range(length))
     if is_given:
         # That would lead beyond all samples in the first and in the last row, which are made apart.
         inner, line = (index - 1).clamp(0, rows - 3), x.reshape(-1)
@@ -314,6 +334,30 @@ def _along(at: Callable[[int], Any], x: Any, apart: Any = None) -> Callable[[Var
 
 def _is_given(x: Any) -> bool:
     """Whether that is memory when a program starts: one of its arguments."""
+    node = _node(x)
+    return node is None or node.op == "placeholder"
+
+
+def _is_cheap(x: Any) -> bool:
+    """Whether to make that of a program's arguments twice takes no longer than to read it from memory."""
+    left, seen = [_node(x)], set[Any]()
+    while left:
+        node = left.pop()
+        if node is None or node.op == "placeholder" or node in seen:
+            continue
+        # To divide by a number, or to multiply by itself, is cheap.
+        by = node.args[1] if len(node.args) > 1 else None
+        name = getattr(getattr(node.target, "_schema", None), "name", None)
+        is_plain = isinstance(by, (int, float)) and (name == "aten::div" or by in (1, 2, 3))
+        if (name in _COSTLY and not is_plain) or len(seen) > _MOST:
+            return False
+        seen.add(node)
+        left += node.all_input_nodes
+    return True
+
+
+def _node(x: Any) -> Any:
+    """What the tracer has put down for it, if that is at work."""
     mode = get_proxy_mode()
     found = None if mode is None else get_proxy_slot(x, mode.tracer, None)
-    return found is None or found.proxy.node.op == "placeholder"
+    return None if found is None else found.proxy.node
