@@ -35,7 +35,7 @@ WAYS = {"given": True, "made": False}
 
 
 def fused_by(way, plan, x):
-    with mock.patch.object(fused, "_is_given", return_value=WAYS[way]):
+    with mock.patch.object(fused, "is_given", return_value=WAYS[way]):
         return made_by(fused.Fused(), plan, x)
 
 
@@ -121,7 +121,7 @@ def test_sums_are_those_of_pieces_in_blocks_or_not(work, way, in_blocks, near):
     results = [inputs[0].dtype] * plan.outputs
     expected = Torch().run_by_reference(plan, inputs, results, compute)
     with (
-        mock.patch.object(fused, "_is_given", return_value=WAYS[way]),
+        mock.patch.object(fused, "is_given", return_value=WAYS[way]),
         mock.patch.multiple(fused, **limits),
     ):
         found = fused.Fused().run_by_reference(plan, inputs, results, compute)

@@ -12,9 +12,9 @@ from operator import add, or_
 from typing import Any, NamedTuple
 
 import torch
-from torch.fx.experimental.proxy_tensor import get_proxy_mode, get_proxy_slot
 
 from gridgrad.arrays.operator import is_symbolic
+from gridgrad.arrays.origin import is_cheap, is_given
 from gridgrad.arrays.torch import Torch
 from gridgrad.engines.pairs import Pairs, Varied, pairs
 from gridgrad.plan import Plan
@@ -27,18 +27,6 @@ _FEW = 1 << 13
 _LONG, _SOME, _MANY = 1 << 8, 1 << 16, 1 << 21
 # Samples less far apart in memory than this, which a vector holds, are read as neighbours.
 _NEAR = 16
-# What these make is not made twice where it can be read from memory.
-_COSTLY = frozenset(
-    f"aten::{name}"
-    for names in (
-        "acos acosh asin asinh atan atan2 atanh cos cosh sin sinh tan tanh sigmoid",
-        "exp exp2 expm1 log log10 log1p log2 pow sqrt rsqrt div reciprocal fmod remainder",
-        "erf erfc erfinv lgamma digamma gelu gelu_backward silu silu_backward softplus softplus_backward",
-    )
-    for name in names.split()
-)
-# And what is made of more operations than this.
-_MOST = 300
 
 
 class Compiled(Torch):
@@ -129,7 +117,7 @@ class _Paired(NamedTuple):
 
 def _paired(stencil: Stencil, dim: int, x: Any) -> _Paired | None:
     found = pairs(stencil, x.shape[dim]) if x.is_floating_point() else None
-    return None if found is None else _Paired(found, dim, x, _is_given(x), _is_cheap(x))
+    return None if found is None else _Paired(found, dim, x, is_given(x), is_cheap(x))
 
 
 class _Loops:
@@ -330,34 +318,3 @@ def _along(at: Callable[[int], Any], x: Any, apart: Any = None) -> Callable[[Var
         return values
 
     return along
-
-
-def _is_given(x: Any) -> bool:
-    """Whether that is memory when a program starts: one of its arguments."""
-    node = _node(x)
-    return node is None or node.op == "placeholder"
-
-
-def _is_cheap(x: Any) -> bool:
-    """Whether to make that of a program's arguments twice takes no longer than to read it from memory."""
-    left, seen = [_node(x)], set[Any]()
-    while left:
-        node = left.pop()
-        if node is None or node.op == "placeholder" or node in seen:
-            continue
-        # To divide by a number, or to multiply by itself, is cheap.
-        by = node.args[1] if len(node.args) > 1 else None
-        name = getattr(getattr(node.target, "_schema", None), "name", None)
-        is_plain = isinstance(by, (int, float)) and (name == "aten::div" or by in (1, 2, 3))
-        if (name in _COSTLY and not is_plain) or len(seen) > _MOST:
-            return False
-        seen.add(node)
-        left += node.all_input_nodes
-    return True
-
-
-def _node(x: Any) -> Any:
-    """What the tracer has put down for it, if that is at work."""
-    mode = get_proxy_mode()
-    found = None if mode is None else get_proxy_slot(x, mode.tracer, None)
-    return None if found is None else found.proxy.node

@@ -29,6 +29,7 @@ _MADE_BY = zlib.crc32(
         files("gridgrad").joinpath(name).read_bytes()
         for name in (
             "arrays/fused.py",
+            "arrays/origin.py",
             "arrays/standard.py",
             "arrays/traced.py",
             "boundary.py",
