@@ -185,6 +185,10 @@ MARKS = (
         _over("sheet", "sheet slices"),
     ),
     Mark(
+        "512^2 x 3 float32, all dims, a compiled step", "time over slices by hand", True, 1, _X,
+        _over("image", "image slices"),
+    ),
+    Mark(
         "64^3 float32, all dims, a compiled step", "time over slices by hand", True, 1, _X,
         _over("middle", "middle slices"),
     ),

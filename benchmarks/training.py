@@ -20,6 +20,7 @@ from benchmarks.peers import PEERS
 from benchmarks.timing import Times, interleave
 
 THOUSAND, SQUARE, BOX, SHEET = (1000,), (128, 128), (64, 64, 64), (2048, 2048)
+IMAGE = (512, 512, 3)
 # The largest difference of two losses or gradients, as a part of the largest number.
 _ALLOWED = 1e-4
 
@@ -40,6 +41,7 @@ PAIRS = (
     Pair("256^3, the same step compiled", "compiled", "compiled jax", "jitted JAX"),
     Pair("256^3, the same step compiled", "compiled", "compiled slices", "slices, compiled"),
     Pair("2048^2, the same step compiled", "sheet", "sheet slices", "slices, compiled"),
+    Pair("512^2 x 3, the same step compiled", "image", "image slices", "slices, compiled"),
     Pair("64^3, the same step compiled", "middle", "middle slices", "slices, compiled"),
     Pair("128^2, the same step compiled", "small", "small slices", "slices, compiled"),
     Pair("1,000 samples, forward and backward", "thousand", "thousand torch", "torch.gradient"),
@@ -68,6 +70,7 @@ def measure(rounds: int, budget: float, quick: bool) -> Training:
             _cube,
             _compiled,
             partial(_compiled, SHEET, "sheet"),
+            partial(_compiled, IMAGE, "image"),
             partial(_compiled, BOX, "middle"),
             partial(_compiled, SQUARE, "small"),
         ]

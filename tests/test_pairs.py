@@ -111,12 +111,15 @@ def sums(draw):
     return plan, inputs, abs(spacing)
 
 
-@given(sums(), st.sampled_from(sorted(WAYS)), st.booleans(), st.sampled_from([1, 16]))
-@settings(max_examples=500)
-def test_sums_are_those_of_pieces_in_blocks_or_not(work, way, in_blocks, near):
+@given(
+    sums(), st.sampled_from(sorted(WAYS)), st.booleans(), st.sampled_from([1, 16]), st.booleans()
+)
+@settings(max_examples=600)
+def test_sums_are_those_of_pieces_in_blocks_or_not(work, way, in_blocks, near, few):
     plan, inputs, spacing = work
     before = [x.clone() for x in inputs]
     limits = {"_NEAR": near, **({"_LONG": 1, "_SOME": 0} if in_blocks else {})}
+    limits |= {} if few else {"_FEW": 0}
     compute = [COMPUTED.get(inputs[0].dtype, inputs[0].dtype)] * plan.outputs
     results = [inputs[0].dtype] * plan.outputs
     expected = Torch().run_by_reference(plan, inputs, results, compute)
@@ -186,6 +189,19 @@ def test_a_step_reads_once_and_writes_its_gradient_only(shape, dims):
 @pytest.mark.filterwarnings(
     r"ignore:.torch\.jit\.script(_method)?. is deprecated:DeprecationWarning"
 )
+@pytest.mark.parametrize(
+    ("shape", "dims", "made"), [((128, 128, 3), (0, 1, 2), 2), ((100, 90, 8), (2,), 1)]
+)
+def test_short_rows_are_read_as_long_ones(shape, dims, made):
+    """Loops are of vectors, whatever the last dim; a backward pass makes memory for dims within rows."""
+    loops, taken = loops_and_memory(shape, dims)
+    assert loops == [1, 0]
+    assert taken == [0, 1 + made]
+
+
+@pytest.mark.filterwarnings(
+    r"ignore:.torch\.jit\.script(_method)?. is deprecated:DeprecationWarning"
+)
 def test_what_takes_long_to_make_is_made_once():
     """The cosines are memory, one field for each dim, beside the gradient."""
     _, taken = loops_and_memory((256, 300), (0, 1), torch.sin)
@@ -235,6 +251,15 @@ def test_samples_near_the_largest_number(dim, way, dtype, is_transposed, spacing
 def test_other_stencils_are_left_to_pieces(how, n):
     stencil = plan_of(np.zeros((n, 2)), **how).terms[0].stencil
     assert pairs(stencil, n) is None
+
+
+@pytest.mark.parametrize("n", range(3, 12))
+def test_transposes_of_few_samples_read_two_each(n):
+    """A transpose of few has no interior: every row is told apart."""
+    stencil = plan_of(np.zeros((n, 2))).adjoint((n, 2)).terms[0].stencil
+    found = pairs(stencil, n)
+    assert found is not None
+    assert found.offsets == (1, -1)
 
 
 # What a review of compiled programs found

@@ -8,6 +8,7 @@ samples, of operations that PyTorch makes again in a backward pass, wherever tha
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import reduce
+from itertools import pairwise
 from operator import add, or_
 from typing import Any, NamedTuple
 
@@ -27,6 +28,8 @@ _FEW = 1 << 13
 _LONG, _SOME, _MANY = 1 << 8, 1 << 16, 1 << 21
 # Samples less far apart in memory than this, which a vector holds, are read as neighbours.
 _NEAR = 16
+# Of fewer rows than this the first and the last are much of all.
+_FEW_ROWS = 64
 
 
 class Compiled(Torch):
@@ -88,9 +91,10 @@ class Fused(Compiled):
             own, apart, x = is_given and len(loops.dims) > 1, loops.apart({dim}), paired.read
             return _by_index(found, dim, x, x, own=own, apart=apart)
         # By index it would be a load for each sample.
-        rows = math.prod(x.shape[:dim])
-        if rows > 2 and found.reach <= n and (loops.step == 1 or found.stays(n)):
-            return _by_rows(found, x.reshape(rows, n, loops.step), is_given).reshape(x.shape)
+        rows = _rows(found, dim, x, loops)
+        if rows > 2:
+            step = math.prod(x.shape[dim + 1 :])
+            return _by_rows(found, x.reshape(rows, -1), n, step, is_given).reshape(x.shape)
         # Pieces need no second sum at another scale.
         pieces = [
             (begin, end, _piece(found, dim, x, x, begin, end)) for begin, end, _ in stencil.rows(n)
@@ -129,20 +133,20 @@ class _Loops:
 
     def __init__(self, dims: frozenset[int], x: Any) -> None:
         self.dims, self.x = dims, x
-        last = max(dims)
-        step = math.prod(x.shape[last + 1 :])
-        if step >= _NEAR:
-            last, step = x.ndim - 1, 1
-        self.last, self.step = last, step
-        """The dim along which vectors are read, and how far apart in memory its samples are."""
+        last = x.ndim - 1
+        while last > 0 and math.prod(x.shape[last:]) < _NEAR:
+            last -= 1
+        self.last = last
+        """The first of the dims along which vectors are read: its samples and those behind are rows."""
         # Rows that are read beyond their edges are told apart by all dims.
-        self._all = self._ends(range(last + 1) if last in dims else dims)
+        self._all = self._ends(range(last + 1) if max(dims) >= last else dims)
 
     @property
     def are_long(self) -> bool:
-        """Whether rows are long enough to be made in blocks."""
+        """Whether rows have edges at their ends only, and are long enough to be made in blocks."""
         count, row = self.x.numel(), math.prod(self.x.shape[self.last :])
-        return bool(count >= _SOME and row >= (_LONG // 2 if count > _MANY else _LONG))
+        long = _LONG // 2 if count > _MANY else _LONG
+        return max(self.dims) <= self.last and bool(count >= _SOME and row >= long)
 
     def like(self, own: set[int], x: Any) -> Any:
         """The same x, made by loops that keep all dims apart, of which it keeps its own apart anyway."""
@@ -249,16 +253,29 @@ def _by_index(
     return found.value(first, second, along)
 
 
-def _by_rows(found: Pairs, x: Any, is_given: bool) -> Any:
-    """The derivative along the second of three dims, each sample's neighbours being those in memory.
+def _rows(found: Pairs, dim: int, x: Any, loops: _Loops) -> int:
+    """Into how many rows to cut x, in each of which the dim has edges once or more often; 0 for none."""
+    n, last = x.shape[dim], loops.last
+    shared, alone = (int(math.prod(x.shape[:first])) for first in (last, dim))
+    if found.reach > n or x.numel() == 0:
+        return 0
+    if found.stays(n):
+        return shared if shared > 2 else alone
+    return alone if math.prod(x.shape[dim:]) == n else 0
 
-    At an edge they are the sample itself; or others, if the third dim has one place.
+
+def _by_rows(found: Pairs, x: Any, n: int, step: int, is_given: bool) -> Any:
+    """The derivative along a dim of n samples within rows, whose neighbours are so far away in memory.
+
+    At an edge they are the sample itself; or others, if a row is n samples and no more.
     """
-    rows, n, step = x.shape
-    length = n * step
+    rows, length = x.shape
     index = torch.arange(rows, device=x.device)
-    flat = x.reshape(rows, length)
-    column = _places(1, flat, range(length))
+    place = _places(1, x, range(length))
+    if length > n * step:
+        # Memory, though of one row only, where it would be a division for each sample.
+        place = (place // step % n).as_strided((length,), (1,))
+    flat = x
     if is_given:
         # That would lead beyond all samples in the first and in the last row, which are made apart.
         inner, line = (index - 1).clamp(0, rows - 3), x.reshape(-1)
@@ -268,7 +285,7 @@ def _by_rows(found: Pairs, x: Any, is_given: bool) -> Any:
             return inside.reshape(rows - 2, length)[inner]
     else:
         # What is made here has a row more on either side, and `as_strided` makes memory of it.
-        padded = torch.constant_pad_nd(flat, [0, 0, 1, 1])
+        padded = torch.constant_pad_nd(x, [0, 0, 1, 1])
 
         def neighbours(offset: int) -> Any:
             return padded.as_strided((rows, length), (length, 1), length + offset * step)
@@ -276,9 +293,9 @@ def _by_rows(found: Pairs, x: Any, is_given: bool) -> Any:
         flat = neighbours(0)
 
     def at(i: int) -> Any:
-        if step == 1:
-            return column == i
-        return column < step if i == 0 else (column >= i * step) & (column < (i + 1) * step)
+        if step == 1 or length > n * step:
+            return place == i
+        return place < step if i == 0 else (place >= i * step) & (place < (i + 1) * step)
 
     def sample(offset: int) -> Any:
         if offset == 0:
@@ -293,11 +310,24 @@ def _by_rows(found: Pairs, x: Any, is_given: bool) -> Any:
     total = found.value(first, second, _along(at, x))
     if not is_given:
         return total
-    # Memory too, as every row reads it, but of operations that are made again.
-    ends = x[:: rows - 1]
-    ends = _by_index(found, 1, ends, ends).reshape(2, length).as_strided((2, length), (length, 1))
+    ends = _ends(found, x.reshape(rows, -1, n, step)[:: rows - 1], rows).reshape(2, length)
     row = _places(0, flat, range(rows))
     return torch.where((row == 0) | (row == rows - 1), ends[index.clamp(max=1)], total)
+
+
+def _ends(found: Pairs, x: Any, rows: int) -> Any:
+    """The derivative along the third of four dims, in the first and the last of so many rows.
+
+    Memory, as every row reads it: of operations that are made again, which read by index; or, where that
+    would take as long as all other rows, of pieces laid end to end.
+    """
+    _, groups, n, step = x.shape
+    length = groups * n * step
+    if rows >= _FEW_ROWS or length < _FEW:
+        return _by_index(found, 2, x, x).as_strided(x.shape, (length, n * step, step, 1))
+    before, after = found.edges(n)
+    cuts = sorted({*range(before + 1), *range(n - after, n + 1)})
+    return torch.cat([_piece(found, 2, x, x, *cut) for cut in pairwise(cuts)], 2)
 
 
 def _places(dim: int, x: Any, places: range) -> Any:

@@ -47,7 +47,7 @@ class Pairs(NamedTuple):
     def edges(self, n: int) -> tuple[int, int]:
         """How many samples at either edge are not made as all between them are."""
         varied = (*self.weights, *([] if self.divisor is None else [self.divisor]))
-        places = [i for number in varied for i, _ in number.others]
+        places = [i for number in varied for i, value in number.others if value != number.inner]
         before = [i + 1 for i in places if 2 * i < n] + [-offset for offset in self.offsets]
         after = [n - i for i in places if 2 * i >= n] + [*self.offsets]
         return max(before), max(after)
@@ -100,6 +100,8 @@ def pairs(stencil: Stencil, n: int) -> Pairs | None:
     """
     lower, inner, upper = stencil.lower, stencil.interior, stencil.upper
     edges = [*enumerate(lower), *enumerate(upper, n - len(upper))]
+    if len(lower) >= n > 0:  # every row is told apart, as those of a transpose of few are
+        inner = lower[n // 2]
     if not all(map(_is_of_numbers, (inner, *(row for _, row in edges)))):
         return None
     offsets = [o for o, w in zip(inner.offsets, inner.weights, strict=True) if w != 0]
