@@ -44,6 +44,8 @@ PAIRS = (
     Pair("512^2 x 3, the same step compiled", "image", "image slices", "slices, compiled"),
     Pair("64^3, the same step compiled", "middle", "middle slices", "slices, compiled"),
     Pair("128^2, the same step compiled", "small", "small slices", "slices, compiled"),
+    Pair("2048^2 at coordinates, compiled", "uneven", "uneven slices", "slices, compiled"),
+    Pair("128^2 at coordinates, compiled", "few uneven", "few uneven slices", "slices, compiled"),
     Pair("1,000 samples, forward and backward", "thousand", "thousand torch", "torch.gradient"),
     Pair("1,000 samples, forward", "forward", "forward torch", "torch.gradient"),
 )
@@ -73,6 +75,8 @@ def measure(rounds: int, budget: float, quick: bool) -> Training:
             partial(_compiled, IMAGE, "image"),
             partial(_compiled, BOX, "middle"),
             partial(_compiled, SQUARE, "small"),
+            partial(_uneven, SHEET, "uneven"),
+            partial(_uneven, SQUARE, "few uneven"),
         ]
     for group in groups:
         calls = group()
@@ -143,6 +147,39 @@ def _compiled(
         calls[f"{name} jax"] = _by_jax(x)
     _compare(calls)
     return calls
+
+
+def _uneven(shape: tuple[int, ...], name: str) -> dict[Hashable, Callable[[], Any]]:
+    """The same at coordinates, which are arrays that a program is given."""
+    import torch
+
+    torch._dynamo.reset()
+    x = _samples(shape)
+    coordinates = tuple(torch.linspace(0, 3, n).exp() for n in shape)
+
+    def by_gradient(x: Any) -> Any:
+        return sum((e * e).sum() for e in gridgrad.gradient(x, spacing=coordinates))
+
+    def by_slices(x: Any) -> Any:
+        return sum((e * e).sum() for dim, c in enumerate(coordinates) for e in _pieces(x, dim, c))
+
+    calls: dict[Hashable, Callable[[], Any]] = {
+        name: partial(_step, torch.compile(by_gradient), x),
+        f"{name} slices": partial(_step, torch.compile(by_slices), x),
+    }
+    _compare(calls)
+    return calls
+
+
+def _pieces(x: Any, dim: int, c: Any) -> tuple[Any, ...]:
+    """A gradient along one dim as one writes it by hand: the interior and both ends."""
+    n, shape = x.shape[dim], (-1,) + (1,) * (x.ndim - dim - 1)
+    below, above = (c[1:-1] - c[:-2]).reshape(shape), (c[2:] - c[1:-1]).reshape(shape)
+    before, here, after = (x.narrow(dim, k, n - 2) for k in range(3))
+    inner = below / above * (after - here) - above / below * (before - here)
+    first = (x.narrow(dim, 1, 1) - x.narrow(dim, 0, 1)) / (c[1] - c[0])
+    last = (x.narrow(dim, n - 1, 1) - x.narrow(dim, n - 2, 1)) / (c[-1] - c[-2])
+    return inner / (below + above), first, last
 
 
 def _by_jax(x: Any) -> Callable[[], Any]:

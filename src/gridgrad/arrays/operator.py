@@ -1,7 +1,8 @@
 """The operator `gridgrad::run`: a plan on the CPU engine as one node of a program that PyTorch compiles.
 
 The compiler sees what goes in and out, and its fake and autograd rules. The plan goes along as text, so that
-the operator means the same in every process.
+the operator means the same in every process; or, for `gridgrad::run_at`, the call that makes the plan of
+coordinates, which a program is given as arrays.
 """
 
 import ast
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from gridgrad.arrays import placed
 from gridgrad.arrays.autograd import Work
 from gridgrad.arrays.shortcut import run_order
 from gridgrad.caching import remember
@@ -57,11 +59,13 @@ class Order(NamedTuple):
     """Up to so many bytes of samples, or twice as many, a program is made of PyTorch's own operations."""
     made_by: int = _MADE_BY
     """By what. It is said here since PyTorch keeps compiled programs on disk, by what they are made of."""
+    call: tuple[Any, ...] | None = None
+    """What makes the plan at coordinates, as `placed` reads it; `plan` tells what is made of what, then."""
 
-    def part(self, shape: Sequence[int]) -> Plan:
+    def part(self, shape: Sequence[int], coordinates: Sequence[Any] = ()) -> Plan:
         """The plan to run on tensors of this shape."""
-        whole = self.plan.adjoint(shape) if self.transposed else self.plan
-        return whole.among(self.inputs, self.outputs)
+        plan = self.plan if self.call is None else placed.plan_of(self.call, shape, coordinates)
+        return (plan.adjoint(shape) if self.transposed else plan).among(self.inputs, self.outputs)
 
     def backward(self, given: Sequence[int], dtypes: Sequence[str]) -> tuple["Order", list[int]]:
         """The order that takes gradients of the `given` results to inputs of these dtypes, and to which."""
@@ -83,6 +87,7 @@ class Order(NamedTuple):
             not self.transposed,
             self.fused,
             self.made_by,
+            self.call,
         ), wanted
 
     def _links(self) -> list[tuple[int, int]]:
@@ -125,7 +130,7 @@ def as_text(order: Order) -> str:
     terms = tuple([term(each) for each in plan.terms])
     return str(_written((
         plan.inputs, plan.outputs, terms, plan.between, order.results, order.computes, order.inputs,
-        order.outputs, order.transposed, order.fused, order.made_by,
+        order.outputs, order.transposed, order.fused, order.made_by, order.call,
     )))  # fmt: skip
 
 
@@ -220,18 +225,21 @@ def _is_small(x: Any, most: int) -> bool:
     return known and x.is_contiguous() and x.numel() * max(4, x.element_size()) <= most
 
 
-def register(run: Callable[..., tuple[Any, ...]]) -> Any:
-    """The operator, whose work is done by `run(plan, inputs, results, computes)`."""
+def register(run: Callable[..., tuple[Any, ...]]) -> tuple[Any, Any]:
+    """The operators `run` and `run_at`, whose work is done by `run(plan, inputs, results, computes)`."""
 
-    def work(order: str, shape: Sequence[int]) -> Work:
-        given = from_text(order)
-        return Work(run, given.part(shape), _dtypes(given.results), _dtypes(given.computes))
+    def operator(
+        inputs: Sequence[torch.Tensor], order: str, coordinates: Sequence[torch.Tensor] = ()
+    ) -> list[torch.Tensor]:
+        def work() -> Work:
+            given = from_text(order)
+            part = given.part(inputs[0].shape, coordinates)
+            return Work(run, part, _dtypes(given.results), _dtypes(given.computes))
 
-    def operator(inputs: Sequence[torch.Tensor], order: str) -> list[torch.Tensor]:
-        quick = run_order(order, inputs, work)
+        quick = run_order((order, *placed.values_of(coordinates)), inputs, work)
         if quick is not None:
             return quick
-        found = work(order, inputs[0].shape)(*inputs)
+        found = work()(*inputs)
         # The compiler counts on the strides that it was told.
         strides = torch.empty_like(inputs[0], device="meta").stride()
         return [
@@ -239,7 +247,9 @@ def register(run: Callable[..., tuple[Any, ...]]) -> Any:
             for x in found
         ]
 
-    def fake(inputs: Sequence[torch.Tensor], order: str) -> list[torch.Tensor]:
+    def fake(
+        inputs: Sequence[torch.Tensor], order: str, coordinates: Sequence[torch.Tensor] = ()
+    ) -> list[torch.Tensor]:
         names = from_text(order).results
         return [torch.empty_like(inputs[0], dtype=dtype) for dtype in _dtypes(names)]
 
@@ -247,22 +257,40 @@ def register(run: Callable[..., tuple[Any, ...]]) -> Any:
         ctx.order = inputs[1]
         ctx.dtypes = [str(x.dtype).removeprefix("torch.") for x in inputs[0]]
         ctx.set_materialize_grads(False)
+        if len(inputs) > 2:
+            ctx.save_for_backward(*inputs[2])
 
     def backward(ctx: Any, grads: Sequence[Any]) -> tuple[Any, ...]:
         result: list[Any] = [None] * len(ctx.dtypes)
         given = [k for k, grad in enumerate(grads) if grad is not None]
+        order, coordinates = from_text(ctx.order), ctx.saved_tensors
         if given:
-            order, wanted = from_text(ctx.order).backward(given, ctx.dtypes)
-            found = called([grads[k] for k in given], as_text(order)) if wanted else []
+            back, wanted = order.backward(given, ctx.dtypes)
+            words: tuple[Any, ...] = (as_text(back),)
+            if order.call is not None:
+                words = (*words, coordinates)
+            found = called[len(words) - 1]([grads[k] for k in given], *words) if wanted else []
             for k, value in zip(wanted, found, strict=True):
                 result[k] = value
-        return result, None
+        return (result, None) if order.call is None else (result, None, [None] * len(coordinates))
 
-    # What `torch.library.custom_op` does, without the layers that it puts around every call.
-    _library.define(f"{_NAME}(Tensor[] inputs, str order) -> Tensor[]", tags=_TAGS)
-    _library.impl(_NAME, operator, "CompositeExplicitAutograd")
-    name = f"gridgrad::{_NAME}"
-    torch.library.register_fake(name, fake, lib=_library)
-    torch.library.register_autograd(name, backward, setup_context=setup_context, lib=_library)
-    called = torch.ops.gridgrad.run.default
-    return called
+    called = tuple(
+        # What `torch.library.custom_op` does, without the layers that it puts around every call.
+        _define(name, words, operator, fake, backward, setup_context)
+        for name, words in (
+            (_NAME, "Tensor[] inputs, str order"),
+            (_NAME + "_at", "Tensor[] inputs, str order, Tensor[] coordinates"),
+        )
+    )
+    return called[0], called[1]
+
+
+def _define(
+    name: str, words: str, operator: Any, fake: Any, backward: Any, setup_context: Any
+) -> Any:
+    _library.define(f"{name}({words}) -> Tensor[]", tags=_TAGS)
+    _library.impl(name, operator, "CompositeExplicitAutograd")
+    whole = f"gridgrad::{name}"
+    torch.library.register_fake(whole, fake, lib=_library)
+    torch.library.register_autograd(whole, backward, setup_context=setup_context, lib=_library)
+    return getattr(torch.ops.gridgrad, name).default

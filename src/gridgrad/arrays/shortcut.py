@@ -259,19 +259,19 @@ _orders: dict[Any, tuple[cpu.Run, int] | None] = {}
 
 
 def run_order(
-    text: str, inputs: Sequence[Any], read: Callable[[str, Any], Work]
+    words: tuple[Any, ...], inputs: Sequence[Any], read: Callable[[], Work]
 ) -> list[Any] | None:
     """What an order of a compiled program gives, by the short way if there is one.
 
-    `read` tells the work that an order asks for, for inputs of a shape.
+    `words` tell it from others, and `read` the work that it asks for.
     """
-    key: Any = (text, *map(layout, inputs))
+    key: Any = (*words, *map(layout, inputs))
     if None in key:
         return None
     if key not in _orders:
         if len(_orders) >= 1024:
             _orders.clear()
-        _orders[key] = _lay_out(read(text, inputs[0].shape), inputs)
+        _orders[key] = _lay_out(read(), inputs)
     found = _orders.get(key)
     if found is None:
         return None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.compiler import is_dynamo_compiling
 from torch.fx.experimental.symbolic_shapes import has_static_value
@@ -17,6 +18,7 @@ from gridgrad.arrays.operator import (
     is_constant,
     register,
 )
+from gridgrad.arrays.placed import bare, filled, named
 from gridgrad.arrays.standard import Standard, name_of
 from gridgrad.arrays.torch import Torch, is_transforming
 from gridgrad.caching import constant, remember
@@ -59,7 +61,7 @@ class Traced(Compiled):
         )
 
 
-_operator = register(Torch().run)
+_operator, _operator_at = register(Torch().run)
 
 
 def _is_simple(plan: Plan, dtypes: Sequence[Any], computes: Sequence[Any]) -> bool:
@@ -67,10 +69,12 @@ def _is_simple(plan: Plan, dtypes: Sequence[Any], computes: Sequence[Any]) -> bo
     return all(x.is_complex == c.is_complex for x in dtypes for c in computes) and is_constant(plan)
 
 
-def _order(plan: Plan, results: Sequence[Any], computes: Sequence[Any]) -> str:
+def _order(
+    plan: Plan, results: Sequence[Any], computes: Sequence[Any], call: tuple[Any, ...] | None = None
+) -> str:
     inputs, outputs = tuple(range(plan.inputs)), tuple(range(plan.outputs))
     names = tuple(map(name_of, results)), tuple(map(name_of, computes))
-    return as_text(Order(plan, *names, inputs, outputs))
+    return as_text(Order(plan, *names, inputs, outputs, call=call))
 
 
 def _ordered(inputs: Sequence[Any], order: str) -> tuple[Any, ...]:
@@ -106,9 +110,56 @@ def ahead(
             if not has_static_value(value):
                 return None
         elif not isinstance(value, str):
-            return None
+            return _ahead_at(make, inputs, layouts, names, options, more)
     order = order_of(make, layouts, names, options, more)
-    return None if order is None else (*_operator(inputs, order),)
+    if order is not None:
+        return (*_operator(inputs, order),)
+    return _ahead_at(make, inputs, layouts, names, options, more)
+
+
+def _ahead_at(
+    make: Any, inputs: Sequence[Any], layouts: Any, names: Any, options: tuple[Any, ...],
+    more: tuple[Any, ...],
+) -> tuple[Any, ...] | None:  # fmt: skip
+    """The same where coordinates are arrays, with which the program makes the plan when it runs."""
+    spacing = options[2]
+    is_bare = not isinstance(spacing, (tuple, list))
+    coordinates: tuple[Any, ...] = ()
+    told: tuple[Any, ...] = ()
+    for entry in (spacing,) if is_bare else spacing:
+        if isinstance(entry, (torch.Tensor, np.ndarray, tuple, list)):
+            if isinstance(entry, (tuple, list)):
+                for number in entry:
+                    if not isinstance(number, (int, float)) or not has_static_value(number):
+                        return None
+                array = torch.tensor(entry, dtype=torch.float64)
+            else:
+                array = torch.as_tensor(entry)
+            if array.ndim != 1 or array.requires_grad or array.device.type != "cpu":
+                return None
+            if not has_static_value(array.shape[0]) or not _is_plain(array.__class__):
+                return None
+            coordinates = (*coordinates, array)
+            is_own = isinstance(entry, torch.Tensor)
+            told = (*told, (is_own, array.dtype, array.shape[0]))
+        elif isinstance(entry, (int, float)) and has_static_value(entry):
+            told = (*told, entry)
+        else:
+            return None
+    # Words and numbers else, as above.
+    values = (*options[:2], *options[3:], *more)
+    while values:
+        value, values = values[0], values[1:]
+        if isinstance(value, tuple):
+            values = (*value, *values)
+        elif isinstance(value, (int, float)):
+            if not has_static_value(value):
+                return None
+        elif value is not None and not isinstance(value, str):
+            return None
+    options = (*options[:2], (is_bare, told), *options[3:])
+    order = order_at(make, layouts, names, options, more)
+    return None if order is None else (*_operator_at(inputs, order, coordinates),)
 
 
 def order_of(
@@ -130,6 +181,42 @@ def order_of(
         return None
     _prepare()
     return _order(plan, results, computes)
+
+
+@constant
+def order_at(
+    make: Any, layouts: Any, names: Any, options: tuple[Any, ...], more: tuple[Any, ...]
+) -> str | None:
+    """The order that a call comes to at coordinates that are known when the program runs."""
+    from gridgrad.calls import work_out
+
+    kinds, devices, dtypes, shapes = zip(*layouts, strict=True)
+    is_bare, told = options[2]
+    arrays = [each for each in told if isinstance(each, tuple)]
+    if not all(map(_is_plain, kinds)) or not _is_for_engine(devices):
+        return None
+    if any(dtype in (torch.float16, torch.bfloat16) for _, dtype, _ in arrays):
+        return None
+    inputs = [
+        torch.empty(shape, dtype=dtype, device="meta")
+        for dtype, shape in zip(dtypes, shapes, strict=True)
+    ]
+    # Any will do here: whether values can be meant is found when the program runs.
+    known = [
+        torch.arange(n, device="meta" if is_own else "cpu").to(dtype) for is_own, dtype, n in arrays
+    ]
+    at = is_bare, tuple(each[0] if isinstance(each, tuple) else each for each in told)
+    before, after = options[:2], options[3:]
+    try:
+        found = work_out(make, inputs, names, (*before, filled(at, known), *after), more)
+    except GridError:
+        return None  # it is raised when the compiler reads the same
+    plan, results, computes, _ = found[1]
+    if any(x.is_complex != c.is_complex for x in dtypes for c in computes):
+        return None
+    _prepare()
+    call = (named(make), tuple(map(name_of, dtypes)), tuple(names), (*before, at, *after), more)
+    return _order(bare(plan), results, computes, call)
 
 
 @constant

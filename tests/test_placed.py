@@ -1,0 +1,195 @@
+"""Coordinates as arrays in compiled programs, which make the plan of them when they run."""
+
+import numpy as np
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounterWithBackend
+
+import gridgrad
+from gridgrad.arrays import placed
+from gridgrad.errors import GridError
+
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:.torch\.jit\.script(_method)?. is deprecated:DeprecationWarning"
+)
+N, M = 9, 12
+
+
+def uneven(n, dtype=np.float64):
+    return (np.cumsum(np.random.default_rng(n).integers(1, 9, n)) / 4).astype(dtype)
+
+
+ACROSS, DOWN = uneven(M), uneven(N)
+GIVEN = {
+    "numpy": ACROSS,
+    "numpy-single": ACROSS.astype(np.float32),
+    "numpy-integers": (ACROSS * 4).astype(np.int64),
+    "torch": torch.from_numpy(ACROSS),
+    "torch-single": torch.from_numpy(ACROSS).float(),
+    "torch-integers": torch.from_numpy(ACROSS * 4).long(),
+    "every-second": torch.from_numpy(uneven(2 * M))[::2],
+    "falling": torch.from_numpy(ACROSS).flip(0),
+    "list": ACROSS.tolist(),
+    "tuple": tuple(ACROSS.tolist()),
+}
+CALLS = {
+    "one": lambda x, c: gridgrad.gradient(x, dim=1, spacing=(c,)),
+    "bare": lambda x, c: gridgrad.gradient(x, dim=(1,), spacing=c),
+    "with-a-step": lambda x, c: gridgrad.gradient(x, spacing=(2.0, c), edge_order=2),
+    "both": lambda x, c: gridgrad.gradient(x, spacing=(DOWN, c), accuracy=3),
+    "derivative": lambda x, c: (gridgrad.derivative(x, order=2, spacing=(c,), side="forward"),),
+    "laplacian": lambda x, c: (gridgrad.laplacian(x, spacing=(DOWN, c), boundary="reflect"),),
+    "periodic": lambda x, c: gridgrad.gradient(
+        x, dim=1, spacing=(c,), boundary="periodic", period=999
+    ),
+    "divergence": lambda x, c: (gridgrad.divergence((x, 2 * x), spacing=(DOWN, c)),),
+    "hessian": lambda x, c: gridgrad.hessian(x, spacing=(1, c))[0],
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+class Operators:
+    """A backend that counts the operators at coordinates."""
+
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self, graph, inputs):
+        called = [node.target for node in graph.graph.nodes]
+        self.count += called.count(torch.ops.gridgrad.run_at.default)
+        return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)
+
+
+@pytest.mark.parametrize(
+    ("call", "given"),
+    [(call, "numpy") for call in CALLS]
+    + [("one", given) for given in GIVEN]
+    + [("bare", "torch"), ("with-a-step", "torch-single"), ("both", "list")],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_program_gives_what_a_call_does(call, given, dtype):
+    c, function, backend = GIVEN[given], CALLS[call], Operators()
+    x = torch.randn(N, M).to(dtype)
+    compiled = torch.compile(function, backend=backend, fullgraph=True)
+    found, expected = [], []
+    for each, into in ((compiled, found), (function, expected)):
+        mine = x.clone().requires_grad_()
+        results = each(mine, c)
+        into += [*results, *torch.autograd.grad(sum((r * r).sum() for r in results), mine)]
+    assert backend.count == 1
+    assert torch.equal(x, mine)
+    for value, want in zip(found, expected, strict=True):
+        assert (value.dtype, value.stride()) == (want.dtype, want.stride())
+        assert torch.equal(value, want)
+
+
+def test_other_coordinates_of_as_many_samples_need_no_other_program():
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(CALLS["one"], backend=counter, fullgraph=True)
+    x = torch.randn(N, M)
+    c = torch.from_numpy(ACROSS.copy())
+    for _ in range(3):
+        assert torch.equal(compiled(x, c)[0], CALLS["one"](x, c)[0])
+        c[3] += 0.0625  # in place, too
+    assert torch.equal(compiled(x, c * 2)[0], CALLS["one"](x, c * 2)[0])
+    assert counter.frame_count == 1
+
+
+def test_long_coordinates_are_told_apart(monkeypatch):
+    monkeypatch.setattr(placed, "_SHORT", 8)
+    compiled = torch.compile(CALLS["one"], backend="aot_eager", fullgraph=True)
+    x = torch.randn(N, M)
+    for scale in (1.0, 3.0):
+        c = torch.from_numpy(ACROSS) * scale
+        assert torch.equal(compiled(x, c)[0], CALLS["one"](x, c)[0])
+        assert all(len(each) < c.nbytes for each in placed.values_of([c]))
+
+
+@pytest.mark.parametrize("n", [M - 1, M + 1])
+def test_coordinates_of_another_length_are_refused(n):
+    x, c = torch.randn(N, M), torch.arange(float(n))
+    compiled = torch.compile(CALLS["one"], backend="eager")
+    messages = []
+    for function in (CALLS["one"], compiled):
+        with pytest.raises(GridError) as found:
+            function(x, c)
+        messages.append(str(found.value))
+    assert messages[0] == messages[1]
+
+
+def test_what_is_wrong_with_values_is_said_when_a_program_runs():
+    compiled = torch.compile(CALLS["one"], backend="aot_eager", fullgraph=True)
+    x, c = torch.randn(N, M), torch.from_numpy(ACROSS.copy())
+    compiled(x, c)
+    c[4] = c[5]
+    with pytest.raises(GridError) as eager:
+        CALLS["one"](x, c)
+    with pytest.raises(GridError) as found:
+        compiled(x, c)
+    assert str(found.value) == str(eager.value)
+
+
+def test_coordinates_that_are_learned_are_read():
+    """Their gradients are asked for, which the operator does not give."""
+    backend = Operators()
+    compiled = torch.compile(CALLS["one"], backend=backend, fullgraph=True)
+    found = []
+    for each in (compiled, CALLS["one"]):
+        x = torch.randn(N, M, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        c = torch.from_numpy(ACROSS.copy()).requires_grad_()
+        found.append(torch.autograd.grad((each(x, c)[0] ** 2).sum(), c)[0])
+    assert backend.count == 0
+    torch.testing.assert_close(*found)
+
+
+ORDER = {}
+
+
+def order_of(x, c):
+    """What a program was told of the call `one`, from the program itself."""
+
+    def backend(graph, inputs):
+        (node,) = (n for n in graph.graph.nodes if n.target == torch.ops.gridgrad.run_at.default)
+        ORDER["text"] = node.args[1]
+        return graph
+
+    torch.compile(CALLS["one"], backend=backend, fullgraph=True)(x, c)
+    return ORDER["text"]
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+def test_the_operator_is_one_as_pytorch_wants_them():
+    x = torch.randn(N, M, dtype=torch.float64, requires_grad=True)
+    c = torch.from_numpy(ACROSS)
+    text = order_of(x, c)
+    torch.library.opcheck(torch.ops.gridgrad.run_at.default, ([x], text, [c]))
+
+
+def test_its_derivatives_are_those_of_differences():
+    x = torch.randn(4, M, dtype=torch.float64, requires_grad=True)
+    c = torch.from_numpy(ACROSS)
+    text = order_of(x, c)
+
+    def function(x):
+        return tuple(torch.ops.gridgrad.run_at.default([x], text, [c]))
+
+    assert torch.autograd.gradcheck(function, x)
+    assert torch.autograd.gradgradcheck(function, x)
+
+
+@pytest.mark.parametrize("given", ["numpy", "torch", "list"])
+def test_inductor_runs_it(given):
+    def loss(x):
+        return sum((each * each).sum() for each in CALLS["with-a-step"](x, GIVEN[given]))
+
+    found = []
+    for each in (torch.compile(loss, fullgraph=True), loss):
+        x = torch.randn(N, M, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        found.append(torch.autograd.grad(each(x), x)[0])
+    torch.testing.assert_close(*found)
