@@ -38,12 +38,10 @@ def filled(spacing: Any, coordinates: Sequence[Any]) -> Any:
 
 def plan_of(call: tuple[Any, ...], shape: Sequence[int], coordinates: Sequence[Any]) -> Plan:
     """The plan of a call of samples of a shape at these coordinates."""
-    from gridgrad.calls import work_out
-
-    make, dtypes, names, options, more = call
+    work_out, make, dtypes, names, options, more = call
     inputs = [torch.empty((), dtype=getattr(torch, name)).expand(shape) for name in dtypes]
     options = (*options[:2], filled(options[2], coordinates), *options[3:])
-    plan: Plan = work_out(_function(make), inputs, names, options, more)[1].plan
+    plan: Plan = _function(work_out)(_function(make), inputs, names, options, more)[1].plan
     return plan
 
 

@@ -110,16 +110,16 @@ def ahead(
             if not has_static_value(value):
                 return None
         elif not isinstance(value, str):
-            return _ahead_at(make, inputs, layouts, names, options, more)
+            return _ahead_at(order_of, make, inputs, layouts, names, options, more)
     order = order_of(make, layouts, names, options, more)
     if order is not None:
         return (*_operator(inputs, order),)
-    return _ahead_at(make, inputs, layouts, names, options, more)
+    return _ahead_at(order_of, make, inputs, layouts, names, options, more)
 
 
 def _ahead_at(
-    make: Any, inputs: Sequence[Any], layouts: Any, names: Any, options: tuple[Any, ...],
-    more: tuple[Any, ...],
+    order_of: Any, make: Any, inputs: Sequence[Any], layouts: Any, names: Any,
+    options: tuple[Any, ...], more: tuple[Any, ...],
 ) -> tuple[Any, ...] | None:  # fmt: skip
     """The same where coordinates are arrays, with which the program makes the plan when it runs."""
     spacing = options[2]
@@ -158,14 +158,19 @@ def _ahead_at(
         elif value is not None and not isinstance(value, str):
             return None
     options = (*options[:2], (is_bare, told), *options[3:])
-    order = order_at(make, layouts, names, options, more)
+    order = order_of(make, layouts, names, options, more, True)
     return None if order is None else (*_operator_at(inputs, order, coordinates),)
 
 
 def order_of(
-    work_out: Any, make: Any, layouts: Any, names: Any, options: tuple[Any, ...], more: tuple[Any, ...]
+    work_out: Any, make: Any, layouts: Any, names: Any, options: tuple[Any, ...], more: tuple[Any, ...],
+    is_placed: bool = False,
 ) -> str | None:  # fmt: skip
-    """The order that a call comes to, as `work_out` says; None if the compiler is to read the call."""
+    """The order that a call comes to, as `work_out` says; None if the compiler is to read the call.
+
+    Where the call `is_placed`, at coordinates that are known when the program runs, its spacing is only told
+    of: whether it is one for a dim, and what its entries are.
+    """
     kinds, devices, dtypes, shapes = zip(*layouts, strict=True)
     if not all(map(_is_plain, kinds)) or not _is_for_engine(devices):
         return None
@@ -173,50 +178,30 @@ def order_of(
         torch.empty(shape, dtype=dtype, device="meta")
         for dtype, shape in zip(dtypes, shapes, strict=True)
     ]
+    call = None
+    if is_placed:
+        (is_bare, told), before, after = options[2], options[:2], options[3:]
+        arrays = [each for each in told if isinstance(each, tuple)]
+        if any(dtype in (torch.float16, torch.bfloat16) for _, dtype, _ in arrays):
+            return None
+        spacing = is_bare, tuple(each[0] if isinstance(each, tuple) else each for each in told)
+        # Any will do here: whether values can be meant is found when the program runs.
+        some = [
+            torch.arange(n, device="meta" if own else "cpu").to(dtype) for own, dtype, n in arrays
+        ]
+        options = (*before, filled(spacing, some), *after)
+        kind = tuple(map(name_of, dtypes)), tuple(names), (*before, spacing, *after), more
+        call = (named(work_out), named(make), *kind)
     try:
         _, (plan, results, computes, _) = work_out(make, inputs, names, options, more)
     except GridError:
         return None  # it is raised when the compiler reads the same
+    if call is not None:
+        plan = bare(plan)
     if not _is_simple(plan, dtypes, computes):
         return None
     _prepare()
-    return _order(plan, results, computes)
-
-
-@constant
-def order_at(
-    make: Any, layouts: Any, names: Any, options: tuple[Any, ...], more: tuple[Any, ...]
-) -> str | None:
-    """The order that a call comes to at coordinates that are known when the program runs."""
-    from gridgrad.calls import work_out
-
-    kinds, devices, dtypes, shapes = zip(*layouts, strict=True)
-    is_bare, told = options[2]
-    arrays = [each for each in told if isinstance(each, tuple)]
-    if not all(map(_is_plain, kinds)) or not _is_for_engine(devices):
-        return None
-    if any(dtype in (torch.float16, torch.bfloat16) for _, dtype, _ in arrays):
-        return None
-    inputs = [
-        torch.empty(shape, dtype=dtype, device="meta")
-        for dtype, shape in zip(dtypes, shapes, strict=True)
-    ]
-    # Any will do here: whether values can be meant is found when the program runs.
-    known = [
-        torch.arange(n, device="meta" if is_own else "cpu").to(dtype) for is_own, dtype, n in arrays
-    ]
-    at = is_bare, tuple(each[0] if isinstance(each, tuple) else each for each in told)
-    before, after = options[:2], options[3:]
-    try:
-        found = work_out(make, inputs, names, (*before, filled(at, known), *after), more)
-    except GridError:
-        return None  # it is raised when the compiler reads the same
-    plan, results, computes, _ = found[1]
-    if any(x.is_complex != c.is_complex for x in dtypes for c in computes):
-        return None
-    _prepare()
-    call = (named(make), tuple(map(name_of, dtypes)), tuple(names), (*before, at, *after), more)
-    return _order(bare(plan), results, computes, call)
+    return _order(plan, results, computes, call)
 
 
 @constant
