@@ -111,6 +111,15 @@ def test_long_coordinates_are_told_apart(monkeypatch):
         assert all(len(each) < c.nbytes for each in placed.values_of([c]))
 
 
+@pytest.mark.parametrize("n", [placed.MOST, placed.MOST + 1])
+def test_a_program_of_long_coordinates_is_read(n):
+    backend = Operators()
+    x, c = torch.randn(n), torch.from_numpy(uneven(n))
+    found = torch.compile(lambda x, c: gridgrad.gradient(x, spacing=(c,)), backend=backend)(x, c)
+    assert backend.count == (n <= placed.MOST)
+    torch.testing.assert_close(found, gridgrad.gradient(x, spacing=(c,)))
+
+
 @pytest.mark.parametrize("n", [M - 1, M + 1])
 def test_coordinates_of_another_length_are_refused(n):
     x, c = torch.randn(N, M), torch.arange(float(n))

@@ -12,6 +12,8 @@ from gridgrad.stencil import Row, Stencil
 
 # Coordinates of more bytes are told apart by a digest of them.
 _SHORT = 1 << 14
+# Of more samples the plan is not kept: to make it at each call takes longer than PyTorch's operations.
+MOST = 1 << 16
 _NOTHING = Stencil((), Row((0,), (0.0,), plain=True), ())
 
 

@@ -18,7 +18,7 @@ from gridgrad.arrays.operator import (
     is_constant,
     register,
 )
-from gridgrad.arrays.placed import bare, filled, named
+from gridgrad.arrays.placed import MOST, bare, filled, named
 from gridgrad.arrays.standard import Standard, name_of
 from gridgrad.arrays.torch import Torch, is_transforming
 from gridgrad.caching import constant, remember
@@ -182,7 +182,7 @@ def order_of(
     if is_placed:
         (is_bare, told), before, after = options[2], options[:2], options[3:]
         arrays = [each for each in told if isinstance(each, tuple)]
-        if any(dtype in (torch.float16, torch.bfloat16) for _, dtype, _ in arrays):
+        if any(n > MOST or dtype in (torch.float16, torch.bfloat16) for _, dtype, n in arrays):
             return None
         spacing = is_bare, tuple(each[0] if isinstance(each, tuple) else each for each in told)
         # Any will do here: whether values can be meant is found when the program runs.

@@ -241,8 +241,10 @@ class _Tables:
         if careful:
             full[-1] = 1  # edges have rules of their own
             full[-1, inner] = 1 if plain else weight[0]
-        if tiles:
-            full = np.tile(np.repeat(full, run, axis=1), tiles)
+        if tiles and run > 1:
+            full = np.repeat(full, run, axis=1)
+        if tiles > 1:
+            full = np.tile(full, tiles)
         self.varying.append(full.ravel())
         self.rules.append((len(self.steps), count, _bits(1.0)))
         self.steps += [(offset * stride, 0, near[0] * stride, 0) for offset in near]
