@@ -161,7 +161,8 @@ def _memory_text() -> str:
 
 def _training_text() -> str:
     return (
-        "float32, a step of 1, all dims. Gradients of the results are given, that of the input is made by "
+        "float32, all dims, a step of 1, or float32 coordinates that are tensors. Gradients of the results "
+        "are given, that of the input is made by "
         "`torch.autograd.grad`, in new memory: PyTorch offers no way to give it. The loss is the sum of the "
         "squares of all derivatives; a step is that loss and its gradient. *Slices* is the same loss written "
         "by hand with slices of the tensor. Losses and gradients were compared before the clock ran. The "

@@ -46,6 +46,7 @@ PAIRS = (
     Pair("128^2, the same step compiled", "small", "small slices", "slices, compiled"),
     Pair("2048^2 at coordinates, compiled", "uneven", "uneven slices", "slices, compiled"),
     Pair("128^2 at coordinates, compiled", "few uneven", "few uneven slices", "slices, compiled"),
+    Pair("1,000,000 at coordinates, forward and backward", "long", "long torch", "torch.gradient"),
     Pair("1,000 samples, forward and backward", "thousand", "thousand torch", "torch.gradient"),
     Pair("1,000 samples, forward", "forward", "forward torch", "torch.gradient"),
 )
@@ -70,6 +71,7 @@ def measure(rounds: int, budget: float, quick: bool) -> Training:
     if not quick:
         groups += [
             _cube,
+            _long,
             _compiled,
             partial(_compiled, SHEET, "sheet"),
             partial(_compiled, IMAGE, "image"),
@@ -127,6 +129,22 @@ def _cube() -> dict[Hashable, Callable[[], Any]]:
         "cube floor": floor,
         "loss": partial(_step, partial(_squares, gridgrad.gradient), x),
         "loss torch": partial(_step, partial(_squares, torch.gradient), x),
+    }
+    _compare(calls)
+    return calls
+
+
+def _long() -> dict[Hashable, Callable[[], Any]]:
+    """One line of more coordinates than whose weights are kept."""
+    import torch
+
+    x = _samples((1_000_000,))
+    index = torch.arange(len(x))
+    words = {"spacing": (index + 0.25 * (index % 2),)}
+    given = [torch.rand_like(x)]
+    calls: dict[Hashable, Callable[[], Any]] = {
+        "long": partial(_both, partial(gridgrad.gradient, **words), x, given),
+        "long torch": partial(_both, partial(torch.gradient, **words), x, given),
     }
     _compare(calls)
     return calls
