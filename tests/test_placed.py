@@ -108,7 +108,13 @@ def test_long_coordinates_are_told_apart(monkeypatch):
     for scale in (1.0, 3.0):
         c = torch.from_numpy(ACROSS) * scale
         assert torch.equal(compiled(x, c)[0], CALLS["one"](x, c)[0])
-        assert all(len(each) < c.nbytes for each in placed.values_of([c]))
+        assert all(len(each) < c.nbytes for _, each in placed.values_of([c]))
+
+
+def test_coordinates_of_the_same_bytes_and_another_dtype_are_others():
+    c = torch.from_numpy(ACROSS)
+    assert placed.values_of([c]) == placed.values_of([c.clone()])
+    assert placed.values_of([c]) != placed.values_of([c.view(torch.int64)])
 
 
 @pytest.mark.parametrize("n", [placed.MOST, placed.MOST + 1])

@@ -67,7 +67,10 @@ def bare(plan: Plan) -> Plan:
     return Plan(plan.inputs, plan.outputs, terms, plan.between)
 
 
-def values_of(coordinates: Sequence[torch.Tensor]) -> tuple[bytes, ...]:
-    """What tells coordinates from others of as many samples and of the same dtypes."""
-    found = [each.detach().numpy().tobytes() for each in coordinates]
-    return tuple(each if len(each) <= _SHORT else hashlib.sha256(each).digest() for each in found)
+def values_of(coordinates: Sequence[torch.Tensor]) -> tuple[Any, ...]:
+    """What tells coordinates from others: the dtype and the bytes, or a digest of these, of each."""
+    found = [(each.dtype, each.detach().numpy().tobytes()) for each in coordinates]
+    return tuple(
+        (dtype, each if len(each) <= _SHORT else hashlib.sha256(each).digest())
+        for dtype, each in found
+    )
