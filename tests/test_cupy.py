@@ -11,9 +11,9 @@ import pytest
 from gridgrad.arrays.cupy import CuPy
 from gridgrad.arrays.numpy import NumPy
 from gridgrad.axis import resolve
+from gridgrad.discretization import build
 from gridgrad.engines import reference
 from gridgrad.plan import gradient_plan
-from gridgrad.stencil import build
 
 from .grids import jittered
 from .interpreting import interpreting

@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 import gridgrad
 from gridgrad.arrays.numpy import NumPy
 from gridgrad.axis import resolve
+from gridgrad.discretization import build
 from gridgrad.engines import cpu, memory, program, reference
 from gridgrad.plan import Plan, Term
-from gridgrad.stencil import build
 
 from .exact import fractions
 

@@ -394,7 +394,7 @@ def test_integers_of_more_digits_beside_doubles_are_handed_on():
 
 @pytest.mark.parametrize("step", [np.longdouble("0.1"), 1j])
 def test_steps_that_it_cannot_divide_by_are_handed_on(step):
-    from gridgrad.stencil import build
+    from gridgrad.discretization import build
 
     from .test_engine import axis_of
 

@@ -24,6 +24,7 @@ HOUSE = [
     {"gridgrad.spacing"},
     {"gridgrad.axis"},
     {"gridgrad.stencil"},
+    {"gridgrad.discretization"},
     {"gridgrad.adjoint"},
     {"gridgrad.plan"},
     {"gridgrad.windows"},

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import gridgrad
-from gridgrad import positions, stencil
+from gridgrad import adjoint, discretization, positions
 from gridgrad.arrays.numpy import NumPy
 from gridgrad.axis import resolve
 from gridgrad.engines import cpu, reference
 from gridgrad.plan import gradient_plan
+from gridgrad.windows import Span, window
 
 
 def grid(rng, n: int, dtype) -> np.ndarray:
@@ -26,7 +27,7 @@ def grid(rng, n: int, dtype) -> np.ndarray:
 
 def plan_of(f, x, dim: int, edge_order: int):
     (axis,) = resolve(f, NumPy(), (dim,), [x])
-    return gradient_plan({dim: stencil.build(axis, 1, 2, edge_order)})
+    return gradient_plan({dim: discretization.build(axis, 1, 2, edge_order)})
 
 
 @given(
@@ -37,8 +38,9 @@ def plan_of(f, x, dim: int, edge_order: int):
     st.integers(1, 2),
     st.sampled_from(["line", "rows", "columns", "complex", "every second"]),
     st.sampled_from([None, np.nan, np.inf]),
+    st.booleans(),
 )
-def test_made_weights_agree_with_kept_ones(seed, n, kind, dtype, edge_order, form, odd):
+def test_made_weights_agree_with_kept_ones(seed, n, kind, dtype, edge_order, form, odd, back):
     rng = np.random.default_rng(seed)
     x = grid(rng, n, kind)
     if len(np.unique(x)) < n:
@@ -50,11 +52,13 @@ def test_made_weights_agree_with_kept_ones(seed, n, kind, dtype, edge_order, for
     dim = 1 if form == "rows" else 0
     if odd is not None and not (form == "complex" and odd == np.inf):  # parts are told apart here
         f[(0,) * dim + (int(rng.integers(n)),)] = odd
-    with mock.patch.object(stencil, "_LONG", 4):
+    with mock.patch.object(discretization, "_LONG", 4):
         plan = plan_of(f, x, dim, edge_order)
     positions._known.clear()
     kept = plan_of(f, x, dim, edge_order)
     assert kept.terms[0].stencil.line is None
+    if back:
+        plan, kept = plan.adjoint(f.shape), kept.adjoint(f.shape)
     compute = np.result_type(f.dtype, dtype)
     out = np.full(f.shape, 7, compute)
     before = f.tobytes()
@@ -66,7 +70,7 @@ def test_made_weights_agree_with_kept_ones(seed, n, kind, dtype, edge_order, for
     np.testing.assert_array_equal(again, expected)
     np.testing.assert_array_equal(np.isnan(out), np.isnan(expected))
     # Each value is a sum of two terms, whose size bounds the error.
-    scale = np.nanmax(np.abs(np.where(np.isfinite(expected), expected, 0))) + 1e3
+    scale = np.nanmax(np.abs(np.where(np.isfinite(expected), expected, 0))) + 1e3 * (1 + back)
     np.testing.assert_allclose(out, expected, rtol=0, atol=16 * np.finfo(compute).eps * scale)
 
 
@@ -82,6 +86,60 @@ def test_error_on_long_lines_stays_below_4_units(dtype):
         terms = h / (k * (h + k)) * (fc - fb), -k / (h * (h + k)) * (fa - fb)
         unit = np.spacing(dtype(float(max(map(abs, terms)))))
         assert abs(Fraction(float(result[i])) - sum(terms)) <= 4 * Fraction(float(unit))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_error_of_their_transposes_stays_below_6_units(dtype):
+    rng = np.random.default_rng(4)
+    x = np.unique(grid(rng, 40_000, dtype))
+    g = rng.standard_normal(len(x)).astype(dtype)
+    f = torch.zeros(len(x), dtype=torch.from_numpy(g).dtype, requires_grad=True)
+    (found,) = gridgrad.gradient(f, spacing=(torch.from_numpy(x),))
+    (result,) = torch.autograd.grad(found, f, torch.from_numpy(g))
+    exact = [Fraction(float(v)) for v in x]
+    for i in rng.integers(2, len(x) - 2, 2000):
+        gaps = [exact[j + 1] - exact[j] for j in range(i - 2, i + 2)]
+        g0, g1, g2 = (Fraction(float(v)) for v in g[i - 1 : i + 2])
+        terms = (
+            gaps[0] / (gaps[1] * (gaps[0] + gaps[1])) * g0,
+            (gaps[2] - gaps[1]) / (gaps[1] * gaps[2]) * g1,
+            -gaps[3] / (gaps[2] * (gaps[2] + gaps[3])) * g2,
+        )
+        unit = np.spacing(dtype(float(max(map(abs, terms)))))
+        assert abs(Fraction(float(result[i])) - sum(terms)) <= 6 * Fraction(float(unit))
+
+
+@given(st.integers(0, 2**32), st.integers(9, 300), st.booleans(), st.data())
+def test_windows_of_long_lines_give_what_the_whole_gives(seed, n, back, data):
+    rng = np.random.default_rng(seed)
+    x, f = grid(rng, n, np.float64), rng.standard_normal(n)
+    with mock.patch.object(discretization, "_LONG", 4):
+        plan = plan_of(f, x, 0, data.draw(st.integers(1, 2)))
+    plan = plan.adjoint(f.shape) if back else plan
+    whole = np.empty(n)
+    assert cpu.run(plan, [f], [whole], [f.dtype])
+    first = data.draw(st.integers(0, n - 1))
+    held = Span(first, data.draw(st.integers(first + 1, n)))
+    (term,) = plan.terms
+    part = plan._replace(terms=(term._replace(stencil=window(term.stencil, n, held, True)),))
+    made, again = np.empty(len(held)), f[held.first : held.last]
+    assert cpu.run(part, [again], [made], [f.dtype])
+    # Those that read what is held, as far as an edge's rows reach.
+    near = slice(0 if first == 0 else 4, len(held) - (0 if held.last == n else 4))
+    assert made[near].tobytes() == whole[held.first : held.last][near].tobytes()
+    (asked,) = reference.run(part, [again], [f.dtype], np)
+    (of_all,) = reference.run(plan, [f], [f.dtype], np)
+    assert asked[near].tobytes() == of_all[held.first : held.last][near].tobytes()
+
+
+def test_a_backward_pass_kept_the_weights_of_every_long_line():
+    x = torch.ones(20_000, dtype=torch.float64, requires_grad=True)
+    before = len(adjoint._made)
+    for factor in (1.0, 2.0, 3.0):
+        line = factor * torch.arange(20_000.0, dtype=torch.float64) ** 1.01
+        (found,) = gridgrad.gradient(x, spacing=(line,))
+        torch.autograd.grad(found.sum(), x)
+    assert len(adjoint._made) == before
 
 
 def test_long_lines_of_tensors_and_threads():

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from gridgrad.adjoint import transposed
 from gridgrad.axis import Axis
+from gridgrad.discretization import build
 from gridgrad.engines import cpu
 from gridgrad.errors import GridError
 from gridgrad.plan import Plan, Term
 from gridgrad.positions import from_values
 from gridgrad.spacing import Spacing
-from gridgrad.stencil import build
 from gridgrad.windows import Span, reads, window
 
 SIDES = (

@@ -12,7 +12,8 @@ import numpy as np
 
 from gridgrad.boundary import PERIODIC, Fixed, place
 from gridgrad.caching import is_compiling
-from gridgrad.stencil import Row, Stencil
+from gridgrad.discretization import row_of_line
+from gridgrad.stencil import Later, Row, Stencil
 
 # Transposes by the identity of their stencil, which is kept so that its identity stays its own.
 _made: dict[tuple[int, int], tuple[Stencil, Stencil]] = {}
@@ -26,7 +27,7 @@ def transposed(stencil: Stencil, n: int) -> Stencil:
 
     >>> from gridgrad.axis import Axis
     >>> from gridgrad.spacing import Spacing
-    >>> from gridgrad.stencil import build
+    >>> from gridgrad.discretization import build
     >>> found = transposed(build(Axis(0, 9, Spacing(1.0)), 1, 2, 1), 9)
     >>> found.interior.offsets, found.interior.weights, found.interior.divisor
     ((-1, 0, 1), (1.0, 0.0, -1.0), 2.0)
@@ -35,7 +36,8 @@ def transposed(stencil: Stencil, n: int) -> Stencil:
     """
     # The compiler reads this code, and keeps what it finds itself; lengths that are symbols have no hash.
     # Weights that are on a device, where nobody looks at them, are made anew for every call.
-    if is_compiling() or type(n) is not int or _is_elsewhere(stencil):
+    # So are those of a long line, with which it is not kept either.
+    if is_compiling() or type(n) is not int or stencil.line is not None or _is_elsewhere(stencil):
         return _transpose(stencil, n)
     found = _made.get((id(stencil), n))
     if found is None:
@@ -48,7 +50,7 @@ def transposed(stencil: Stencil, n: int) -> Stencil:
 
 
 def _is_elsewhere(stencil: Stencil) -> bool:
-    return stencil.line is None and not isinstance(stencil.interior.weights[0], (float, np.ndarray))
+    return not isinstance(stencil.interior.weights[0], (float, np.ndarray))
 
 
 def _transpose(stencil: Stencil, n: int) -> Stencil:
@@ -69,19 +71,31 @@ def _transpose(stencil: Stencil, n: int) -> Stencil:
         return Stencil(every, Row((0,), (0.0,), plain=True), (), stencil.fits_single)
     low += _inner(stencil, first, lower + below)
     high += _inner(stencil, -upper - above, -after)
-    inner = _reversed(stencil.interior)
-    if not isinstance(inner.weights[0], float):
-        weights = [
-            _divided(w, stencil.interior)[lower - o - first : n - upper - o - first]
-            for o, w in zip(offsets, stencil.interior.weights, strict=True)
-        ]
-        inner = Row(inner.offsets, tuple(weights[::-1]), plain=True)
+
+    def inner() -> Row:
+        if isinstance(stencil.interior.weights[0], float):
+            return _reversed(stencil.interior)
+        rows = slice(lower - above - first, n - upper + below - first)
+        weights = [_divided(w, stencil.interior)[rows] for w in stencil.interior.weights]
+        return turned(Row(offsets, weights))
+
+    is_later, back = stencil.line is not None, tuple(-o for o in reversed(offsets))
     return Stencil(
         tuple(_column(j, ((i, w) for i, k, w in low if k == j)) for j in range(lower)),
-        inner,
+        Row(back, Later(inner, len(back)), plain=True) if is_later else inner(),
         tuple(_column(j, ((i, w) for i, k, w in high if k == j)) for j in range(-upper, 0)),
         stencil.fits_single,
+        stencil.line,
     )
+
+
+def turned(row: Row) -> Row:
+    """The transpose's row where a row serves many samples, for those that all of its offsets lead to."""
+    below, above = -min(row.offsets), max(row.offsets)
+    weights = [
+        w[above - o : len(w) - below - o] for o, w in zip(row.offsets, row.weights, strict=True)
+    ]
+    return Row(tuple(-o for o in reversed(row.offsets)), tuple(weights[::-1]), plain=True)
 
 
 def _reversed(row: Row) -> Row:
@@ -129,11 +143,17 @@ def _edge(rows: tuple[Row, ...], start: int) -> Iterator[tuple[int, int, float]]
 
 def _inner(stencil: Stencil, start: int, stop: int) -> Iterator[tuple[int, int, float]]:
     """The same of interior rows; negative numbers count from the upper edge."""
-    row, first, after = stencil.interior, len(stencil.lower), len(stencil.upper)
+    row, zero = stencil.interior, len(stencil.lower) if start >= 0 else -len(stencil.upper)
+    if stencil.line is not None:
+        # These alone: the engine makes the others.
+        row, zero = (
+            row_of_line(stencil.line[start - 1 : stop + 1 or None]),
+            start if start >= 0 else stop,
+        )
     for i in range(start, stop):
         for offset, weight in zip(row.offsets, row.weights, strict=True):
             if not isinstance(weight, float):
-                weight = weight[i - first if start >= 0 else len(weight) + i + after]
+                weight = weight[i - zero]
             yield i, i + offset, _number(_divided(weight, row))
 
 

@@ -17,10 +17,11 @@ from gridgrad.axis import (
     resolve_side,
 )
 from gridgrad.caching import constant, is_compiling
+from gridgrad.discretization import build
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
 from gridgrad.positions import Positions
-from gridgrad.stencil import Stencil, build, scaled
+from gridgrad.stencil import Stencil, scaled
 
 
 class Call:

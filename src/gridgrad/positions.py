@@ -80,13 +80,12 @@ class Positions:
             or x.dtype.name not in ("float32", "float64")
         ):
             return False
-        if not (x.dtype.isnative and x.flags.c_contiguous and x.flags.aligned and _is_ordered(x)):
+        if not (x.dtype.isnative and x.flags.c_contiguous and x.flags.aligned):
             return False
-        for block in _blocks(x, 1):
-            gaps = np.abs(np.diff(block.astype(np.float64)))
-            if not (gaps.min() > 1e-12 and gaps.max() < 1e12):
-                return False
-        return True
+        gaps = (np.diff(block.astype(np.float64)) for block in _blocks(x, 1))
+        extremes = [(each.min(), each.max()) for each in gaps]
+        least, most = min(low for low, _ in extremes), max(high for _, high in extremes)
+        return bool(1e-12 < least <= most < 1e12 or -1e12 < least <= most < -1e-12)
 
     def extended(self, below: int, above: int, sides: Sides, period: Any, dim: int) -> "Positions":
         """The same with positions beyond the edges: a period away, or mirrored at the edge.
@@ -218,9 +217,11 @@ def _checked(x: Any, dim: Any, per: Fraction | int) -> Positions:
             f"coordinates for dim {dim} must be integers, floats, complex numbers or times, "
             f"but are {x.dtype}."
         )
-    if x.dtype.kind not in "iumM" and not all(np.isfinite(block).all() for block in _blocks(x)):
-        _refuse_first(~np.isfinite(x), x, dim)
-    _check_distinct(found, x, dim)
+    # What is ordered is distinct, and finite if its ends are.
+    if x.dtype.kind == "c" or not (_is_ordered(x) and np.isfinite(x[:: max(1, len(x) - 1)]).all()):
+        if x.dtype.kind not in "iumM" and not all(np.isfinite(block).all() for block in _blocks(x)):
+            _refuse_first(~np.isfinite(x), x, dim)
+        _check_distinct(found, x, dim)
     if len(x) < 2:
         return found
     span = float(abs(found.gaps(len(x) - 1, 0, 0, 1)[0])) / len(x)
@@ -276,8 +277,6 @@ def _refuse_first(bad: Any, x: Any, dim: Any) -> None:
 
 
 def _check_distinct(positions: Positions, x: Any, dim: Any) -> None:
-    if x.dtype.kind != "c" and _is_ordered(x):
-        return
     gaps = positions.gaps(1, 0, 0, len(x) - 1)
     if np.iscomplexobj(gaps) and not gaps.imag.any():
         gaps = gaps.real

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
-
+from gridgrad.adjoint import turned
 from gridgrad.boundary import PERIODIC, Fixed, place
-from gridgrad.positions import Positions
-from gridgrad.stencil import Later, Row, Stencil, row_of_positions
+from gridgrad.discretization import row_of_line
+from gridgrad.stencil import Later, Row, Stencil
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,15 @@ def window(stencil: Stencil, n: int, held: Span, makes_weights: bool = False) ->
         # The kernel may run the last row where the interior's would be: none is beyond it.
         *lower, upper = (edge(i) for i in range(held.first, held.last))
         return stencil._replace(lower=tuple(lower), interior=empty, upper=(upper,), line=None)
-    line = None
+    line, line_from = None, 0
     if stencil.line is not None and makes_weights:
-        line = stencil.line[held.first : held.last]
-        offsets = stencil.interior.offsets
-        made = partial(_row_of_line, stencil.line[first + below : last + above], offsets)
-        interior = Row(offsets, Later(made, len(offsets)))
+        # What a transpose's weights are made from reaches as far as the weights that they are.
+        offsets, plain = stencil.interior.offsets, stencil.interior.plain
+        begin = max(0, held.first + below * plain)
+        line, line_from = stencil.line[begin : held.last + above * plain], begin - held.first
+        around = 1 + plain
+        near = stencil.line[first + around * below : last + around * above]
+        interior = Row(offsets, Later(partial(_row_of_line, near, plain), 3), plain=plain)
     else:
         weights: Sequence[Any] = stencil.interior.weights
         if not isinstance(weights[0], float):
@@ -112,6 +114,7 @@ def window(stencil: Stencil, n: int, held: Span, makes_weights: bool = False) ->
         interior=interior,
         upper=tuple(edge(i) for i in range(last, held.last)),
         line=line,
+        line_from=line_from,
     )
 
 
@@ -136,9 +139,7 @@ def _read(row: Row, n: int, first: int, last: int) -> Span:
     return Span(min(held), max(held) + 1)
 
 
-def _row_of_line(line: Any, offsets: tuple[int, ...]) -> Row:
-    """The weights of a part of a long line, which few engines ask for."""
-    positions = Positions((line,), np, wide=np.dtype(np.longdouble))
-    row = row_of_positions(positions, offsets, -min(offsets), len(line) - max(offsets), 1)
-    # As those of the whole line are.
-    return row._replace(weights=tuple(each.astype(np.float64) for each in row.weights))
+def _row_of_line(line: Any, plain: bool) -> Row:
+    """The row of a part of a long line, or of its transpose, which few engines ask for."""
+    row = row_of_line(line)
+    return turned(row) if plain else row

@@ -36,6 +36,7 @@ _MADE_BY = zlib.crc32(
             "arrays/traced.py",
             "boundary.py",
             "differences.py",
+            "discretization.py",
             "engines/pairs.py",
             "engines/reference.py",
             "stencil.py",

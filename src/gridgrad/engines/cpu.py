@@ -28,6 +28,8 @@ SERIAL = 1 << 20
 # Samples of all terms, up to which that is so of threads of another's, which begin at once; and samples of
 # all results, above which these make no difference any more, while an interrupt would have to wait for them.
 TEAMED, LONG = 1 << 18, 1 << 26
+# How many times as long a sample takes whose weights are made meanwhile.
+MAKING = 8
 # Bytes of all results, above which no cache would keep them for whoever reads them next: they are written
 # past the caches, which saves reading what they replace.
 STREAMED = 1 << 25
@@ -177,6 +179,7 @@ class Job:
     def __init__(self, plan: Plan, shape: Any, strides: Sequence[Any], dtype: Any) -> None:
         self._route = program.walk(shape, strides, dtype.itemsize)
         self._samples, self._work = (math.prod(shape) * n for n in (plan.outputs, len(plan.terms)))
+        self._effort = MAKING if any(term.stencil.line is not None for term in plan.terms) else 1
         self._reach, self._itemsize = _reach(plan, self._route), dtype.itemsize
         streams = self._samples * dtype.itemsize > STREAMED
         self._sweep = _Sweep(plan, self._route, strides, dtype, streams, self._blocks(1))
@@ -211,7 +214,8 @@ class Job:
 
     def is_serial(self, team: Team | None) -> bool:
         """Whether other threads would cost more than they save."""
-        return bool(self._samples <= SERIAL if team is None else self._work <= TEAMED)
+        work, least = (self._samples, SERIAL) if team is None else (self._work, TEAMED)
+        return bool(work * self._effort <= least)
 
     def _by(
         self, team: Team, threads: int, tasks: Sequence["_Boxes"], addresses: Sequence[int]

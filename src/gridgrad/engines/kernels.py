@@ -20,6 +20,7 @@ from gridgrad.engines.layout import (
     MEMBERS,
     ORIGINS_AT,
     OUTPUT,
+    OWN_BYTES,
     OWN_WEIGHTS_AT,
     PAGE,
     PATCHES,
@@ -266,7 +267,7 @@ def run_boxes(x, out, call, unit):
     put(told, MANNER_AT, manner)
     put(told, SPARE_AT, spare)
     put(told, OWN_WEIGHTS_AT, spare + 3 * chunk * size)
-    put(integers(manner), PATCHES, spare + 6 * CHUNK_BYTES)
+    put(integers(manner), PATCHES, spare + 3 * CHUNK_BYTES + 3 * OWN_BYTES)
     put(integers(manner), CARRIED_TO, 0)
     made = low = high = n_boxes - n_boxes  # a literal would be of a type of its own
     # One output of a box after another, each written in one go, while the inputs stay in the cache.

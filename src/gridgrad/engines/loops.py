@@ -51,24 +51,26 @@ def _less(a, b):
 
 
 @loop
-def _quotient(a, a_low, b, b_low, c, c_low):
-    """a / (b c) for sums of two numbers, rounded about once."""
-    product = b * c
-    rest = fma(b, c, -product) + (b * c_low + b_low * c)
-    found = a / product
-    return found + ((fma(-found, product, a) + a_low) - found * rest) / product
+def _product(a, a_low, b, b_low):
+    """a b for sums of two numbers, as one."""
+    high = a * b
+    return high, fma(a, b, -high) + (a * b_low + a_low * b)
 
 
 @loop
-def line_weights(before, own, line, size, n, s):
-    """The weights of three neighbours on coordinates: before[j], own[j] and, between them, that of the next.
+def line_weights(room, stride, line, size, n, s):
+    """The weights of three neighbours on coordinates for n samples: of the one before, the sample, the next.
 
-    `line` is the address of the coordinate of sample 0, of `size` bytes each. Of the sample itself only
-    whether it has a weight is told, 0 or 1. The rows lie one after another.
+    Each is a row of its own, `stride` bytes after the one before. `line` is the address of the coordinate of
+    sample 0, of `size` bytes each. With h = x[j] - x[j - 1] and k = x[j + 1] - x[j] they are -k k r,
+    (k - h) (h + k) r and h h r, where r = 1 / (h k (h + k)): one division, which takes longer than all else.
+    Sums of two numbers keep each right to about one rounding. The result is whether some samples themselves
+    have no weight.
     """
-    first, last = pointer(before, s), pointer(own, s)
-    second = pointer(before + (own - before) // 2, s)
+    before, own = pointer(room, s), pointer(room + stride, s)
+    after = pointer(room + 2 * stride, s)
     wide, narrow = pointer(line, 1.0), pointer(line, np.float32(1))
+    some = False
     for j in range(n):
         if size == 8:
             a, b, c = read(wide, j - 1), read(wide, j), read(wide, j + 1)
@@ -78,9 +80,22 @@ def line_weights(before, own, line, size, n, s):
         h, h_low = _less(b, a)
         k, k_low = _less(c, b)
         both, both_low = _less(c, a)
-        put(first, j, type(s)(-_quotient(k, k_low, h, h_low, both, both_low)))
-        put(second, j, type(s)(_quotient(h, h_low, k, k_low, both, both_low)))
-        put(last, j, type(s)(0 if h == k and h_low == k_low else 1))
+        product, product_low = _product(h, h_low, k, k_low)
+        product, product_low = _product(product, product_low, both, both_low)
+        r = 1 / product
+        r_low = r * (fma(-r, product, 1.0) - r * product_low)
+        square, square_low = _product(k, k_low, k, k_low)
+        made, made_low = _product(square, square_low, r, r_low)
+        put(before, j, type(s)(-(made + made_low)))
+        square, square_low = _product(h, h_low, h, h_low)
+        made, made_low = _product(square, square_low, r, r_low)
+        put(after, j, type(s)(made + made_low))
+        change, change_low = _less(k, h)
+        change, change_low = _product(change, change_low + (k_low - h_low), both, both_low)
+        made, made_low = _product(change, change_low, r, r_low)
+        put(own, j, type(s)(made + made_low))
+        some |= get(own, j) == 0
+    return some
 
 
 @loop

@@ -7,7 +7,6 @@ whether all that they made is finite.
 from gridgrad.engines.layout import (
     BEHIND,
     CAREFUL,
-    CHUNK_BYTES,
     COUNT,
     EDGE_FIRST,
     EDGE_LAST,
@@ -27,6 +26,7 @@ from gridgrad.engines.layout import (
     MINUS,
     MOST_COLUMNS,
     MOST_LANES,
+    OWN_BYTES,
     OWN_WEIGHTS_AT,
     PATCHES,
     ROWS,
@@ -192,16 +192,23 @@ def vary(call, row, first, begin, end, zone, old, number, terms, s):
     at_step = integers(steps)
     for origin in range(begin - remainder_of(begin, tile), end, tile):
         start, stop = most(begin, origin), least(end, origin + tile)
-        here, own, stride = base + start * size, room, CHUNK_BYTES
-        if read(term, LINE):
-            line_weights(
-                room, room + 2 * CHUNK_BYTES, read(term, LINE) + (start - origin) * read(term, LINE_BYTES),
-                read(term, LINE_BYTES), stop - start, s,
-            )  # fmt: skip
-        else:
-            own, stride = weights + (read(term, VARYING) + start - origin) * size, tile * size
-        centre = weights + read(at_step, MINUS) if read(at_step, FIXED) else here
+        here, own = base + start * size, weights + (read(term, VARYING) + start - origin) * size
+        stride = tile * size
         mine = own + count * stride if read(term, CAREFUL) else 0
+        if read(term, LINE):
+            # A transpose weights a sample as those that read it do: with a row's weights from beside it.
+            beside = count - 2
+            some_are_none = line_weights(
+                room, OWN_BYTES, read(term, LINE) + (start - origin - beside) * read(term, LINE_BYTES),
+                read(term, LINE_BYTES), stop - start + 2 * beside, s,
+            )  # fmt: skip
+            own, stride, mine = room, 2 * OWN_BYTES, room + OWN_BYTES
+            if beside:
+                # The weights of what comes after a sample are never 0.
+                own, stride, mine = room + 2 * OWN_BYTES, size - OWN_BYTES, room + 2 * OWN_BYTES
+            if not some_are_none:
+                mine = 0
+        centre = weights + read(at_step, MINUS) if read(at_step, FIXED) else here
         put(integers(manner), ZONE, zone + begin - start)
         finite &= varied(
             row + (start - first) * size, stop - start, manner, here, centre, steps, count, own, stride, mine,

@@ -84,10 +84,9 @@ class _Tables:
         for i, row in enumerate(stencil.lower):
             self._add_rule(as_numbers(row), stride, stencil, i, n)
         if inside and makes_weights(stencil, route.shape, term.dim):
-            tile, line, single, careful = n, address(stencil.line), True, True
-            self.rules.append((len(self.steps), 2, _bits(1.0)))
-            self.steps += [(-stride, 0, -stride, 0), (stride, 0, -stride, 0)]
-            self.weights += [0.0, 0.0]
+            tile, single, careful = n, True, True
+            line = address(stencil.line) - stencil.line_from * stencil.line.itemsize
+            self._add_steps(stencil.interior, stride)
         elif isinstance(stencil.interior.weights[0], np.ndarray):
             varying = sum(each.size for each in self.varying)
             tiles = 0
@@ -230,8 +229,7 @@ class _Tables:
     ) -> bool:
         """A rule with weights for each sample; whether some are 0."""
         weight = dict(zip(stencil.interior.offsets, stencil.interior.weights, strict=True))
-        plain = stencil.interior.plain
-        near = [offset for offset in weight if offset != 0 or plain]
+        plain, near = stencil.interior.plain, self._add_steps(stencil.interior, stride)
         count = len(near)
         careful = any((each == 0).any() for each in weight.values())
         full = np.zeros((count + careful, n), self.dtype)
@@ -246,13 +244,18 @@ class _Tables:
         if tiles > 1:
             full = np.tile(full, tiles)
         self.varying.append(full.ravel())
-        self.rules.append((len(self.steps), count, _bits(1.0)))
-        self.steps += [(offset * stride, 0, near[0] * stride, 0) for offset in near]
-        if plain:
-            first = len(self.steps) - count
-            self._fixed.setdefault(0.0, []).extend((first + k, MINUS) for k in range(count))
-        self.weights += [0.0] * count
         return careful
+
+    def _add_steps(self, row: Row, stride: int) -> list[int]:
+        """A rule for a row whose weights stand elsewhere; the offsets that have one."""
+        near = [offset for offset in row.offsets if offset != 0 or row.plain]
+        first, count = len(self.steps), len(near)
+        self.rules.append((first, count, _bits(1.0)))
+        self.steps += [(offset * stride, 0, near[0] * stride, 0) for offset in near]
+        self.weights += [0.0] * count
+        if row.plain:
+            self._fixed.setdefault(0.0, []).extend((first + k, MINUS) for k in range(count))
+        return near
 
     def _is_wide(self, stencil: Stencil) -> bool:
         """Whether a float64 scalar of NumPy's divides single precision, which promotes it."""

@@ -20,6 +20,7 @@ from gridgrad.engines.layout import (
     LISTS_BYTES,
     MANNER_BYTES,
     MOST_DIMS,
+    OWN_BYTES,
     PATCHES_BYTES,
 )
 
@@ -272,6 +273,6 @@ def _room(size: int) -> Any:
     return room
 
 
-room_for_chunks = _room(6 * CHUNK_BYTES + PATCHES_BYTES)
+room_for_chunks = _room(3 * CHUNK_BYTES + 3 * OWN_BYTES + PATCHES_BYTES)
 room_for_call, room_for_index = _room(CALL_BYTES), _room(8 * MOST_DIMS)
 room_for_lists, room_for_manner = _room(LISTS_BYTES), _room(MANNER_BYTES)
