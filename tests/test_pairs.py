@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gridgrad
-from gridgrad.arrays import fused
+from gridgrad.arrays import expressions, fused
 from gridgrad.arrays.torch import Torch
 from gridgrad.calls import work_out
 from gridgrad.engines.pairs import pairs
@@ -119,13 +119,13 @@ def test_sums_are_those_of_pieces_in_blocks_or_not(work, way, in_blocks, near, f
     plan, inputs, spacing = work
     before = [x.clone() for x in inputs]
     limits = {"_NEAR": near, **({"_LONG": 1, "_SOME": 0} if in_blocks else {})}
-    limits |= {} if few else {"_FEW": 0}
     compute = [COMPUTED.get(inputs[0].dtype, inputs[0].dtype)] * plan.outputs
     results = [inputs[0].dtype] * plan.outputs
     expected = Torch().run_by_reference(plan, inputs, results, compute)
     with (
         mock.patch.object(fused, "is_given", return_value=WAYS[way]),
         mock.patch.multiple(fused, **limits),
+        mock.patch.object(expressions, "FEW", expressions.FEW if few else 0),
     ):
         found = fused.Fused().run_by_reference(plan, inputs, results, compute)
     for x, same in zip(inputs, before, strict=True):

@@ -16,12 +16,13 @@ import torch
 
 from gridgrad.arrays import placed
 from gridgrad.arrays.autograd import Work
+from gridgrad.arrays.near import count, with_arrays
 from gridgrad.arrays.shortcut import run_order
 from gridgrad.caching import remember
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
-_NAME, _TAGS = "run", (torch.Tag.pt2_compliant_tag,)
+_NAME, _WEIGHTS, _TAGS = "run", "weights_at", (torch.Tag.pt2_compliant_tag,)
 # Fused operations take less time up to about so many bytes; twice as many, less what an allocator adds, where
 # they need no memory of their own. For larger results PyTorch asks the system at every call, not the engine.
 _FUSED, _ADDED = 1 << 24, 1 << 16
@@ -30,7 +31,9 @@ _MADE_BY = zlib.crc32(
     b"".join(
         files("gridgrad").joinpath(name).read_bytes()
         for name in (
+            "arrays/expressions.py",
             "arrays/fused.py",
+            "arrays/near.py",
             "arrays/origin.py",
             "arrays/standard.py",
             "arrays/traced.py",
@@ -62,6 +65,8 @@ class Order(NamedTuple):
     """By what. It is said here since PyTorch keeps compiled programs on disk, by what they are made of."""
     call: tuple[Any, ...] | None = None
     """What makes the plan at coordinates, as `placed` reads it; `plan` tells what is made of what, then."""
+    is_near: bool = False
+    """Whether each term of it is a derivative made of a sample and its neighbours (`near.is_near`)."""
 
     def part(self, shape: Sequence[int], coordinates: Sequence[Any] = ()) -> Plan:
         """The plan to run on tensors of this shape."""
@@ -89,6 +94,7 @@ class Order(NamedTuple):
             self.fused,
             self.made_by,
             self.call,
+            self.is_near,
         ), wanted
 
     def _links(self) -> list[tuple[int, int]]:
@@ -131,7 +137,7 @@ def as_text(order: Order) -> str:
     terms = tuple([term(each) for each in plan.terms])
     return str(_written((
         plan.inputs, plan.outputs, terms, plan.between, order.results, order.computes, order.inputs,
-        order.outputs, order.transposed, order.fused, order.made_by, order.call,
+        order.outputs, order.transposed, order.fused, order.made_by, order.call, order.is_near,
     )))  # fmt: skip
 
 
@@ -213,8 +219,24 @@ def fuse_by(
                     return list(run(part, inputs, _dtypes(given.results), _dtypes(given.computes)))
         return mode.__torch_dispatch__(func, kinds, args, kwargs)
 
-    name = f"gridgrad::{_NAME}"
-    torch.library.register_torch_dispatch(name, ProxyTorchDispatchMode, rule, lib=_library)
+    def rule_at(mode: Any, func: Any, kinds: Any, args: tuple[Any, ...], kwargs: Any = None) -> Any:
+        inputs, given = args[0], from_text(args[1])
+        if given.is_near and all(_is_small(x, given.fused) for x in inputs):
+            computes, shape = _dtypes(given.computes), inputs[0].shape
+            many = count(given.plan, shape)
+            if many * computes[0].itemsize <= given.fused and len({*computes}) == 1:
+                with mode:
+                    call = str(_written(given.call))
+                    numbers = weights(args[2], call, shape, many, computes[0])
+                    plan = with_arrays(given.plan, shape, numbers, given.transposed)
+                    part = plan.among(given.inputs, given.outputs)
+                    return list(run(part, inputs, _dtypes(given.results), computes))
+        return mode.__torch_dispatch__(func, kinds, args, kwargs)
+
+    weights = torch.ops.gridgrad.weights_at.default
+    for name, each in ((_NAME, rule), (f"{_NAME}_at", rule_at)):
+        whole = f"gridgrad::{name}"
+        torch.library.register_torch_dispatch(whole, ProxyTorchDispatchMode, each, lib=_library)
 
 
 def _is_small(x: Any, most: int) -> bool:
@@ -234,8 +256,8 @@ def register(run: Callable[..., tuple[Any, ...]]) -> tuple[Any, Any]:
     ) -> list[torch.Tensor]:
         def work() -> Work:
             given = from_text(order)
-            part = given.part(inputs[0].shape, coordinates)
-            return Work(run, part, _dtypes(given.results), _dtypes(given.computes))
+            part, computes = given.part(inputs[0].shape, coordinates), _dtypes(given.computes)
+            return Work(run, part, _dtypes(given.results), placed.computes_of(part, computes))
 
         quick = run_order((order, *placed.values_of(coordinates)), inputs, work)
         if quick is not None:
@@ -283,6 +305,9 @@ def register(run: Callable[..., tuple[Any, ...]]) -> tuple[Any, Any]:
             (_NAME + "_at", "Tensor[] inputs, str order, Tensor[] coordinates"),
         )
     )
+    _library.define(f"{_WEIGHTS}({placed.WORDS}) -> Tensor", tags=_TAGS)
+    _library.impl(_WEIGHTS, placed.weights_at, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"gridgrad::{_WEIGHTS}", placed.no_weights_at, lib=_library)
     return called[0], called[1]
 
 

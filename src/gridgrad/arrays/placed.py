@@ -1,20 +1,20 @@
 """Plans at coordinates that a compiled program is given: made of a call, when the program runs."""
 
+import ast
 import hashlib
 import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
+from gridgrad.arrays.near import arrays_of
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
 # Coordinates of more bytes are told apart by a digest of them.
 _SHORT = 1 << 14
-# Of more samples the plan is not kept: to make it at each call takes longer than PyTorch's operations.
-MOST = 1 << 16
-_NOTHING = Stencil((), Row((0,), (0.0,), plain=True), ())
 
 
 def filled(spacing: Any, coordinates: Sequence[Any]) -> Any:
@@ -31,7 +31,7 @@ def filled(spacing: Any, coordinates: Sequence[Any]) -> Any:
     found = []
     for entry in entries:
         if isinstance(entry, bool):
-            array = next(arrays).detach()
+            array = next(arrays).clone()  # what is made of them outlives them, or what they hold
             found.append(array if entry else array.numpy())
         else:
             found.append(entry)
@@ -45,6 +45,49 @@ def plan_of(call: tuple[Any, ...], shape: Sequence[int], coordinates: Sequence[A
     options = (*options[:2], filled(options[2], coordinates), *options[3:])
     plan: Plan = _function(work_out)(_function(make), inputs, names, options, more)[1].plan
     return plan
+
+
+_NOTHING = Stencil((), Row((0,), (0.0,), plain=True), ())
+
+
+def computes_of(plan: Plan, computes: Sequence[Any]) -> list[Any]:
+    """The dtypes to compute in, doubled where the weights are beyond the range of single precision."""
+    wide = {torch.float32: torch.float64, torch.complex64: torch.complex128}
+    fits = [
+        all(term.stencil.fits_single for path in plan.paths(k) for term in path)
+        for k in range(plan.outputs)
+    ]
+    return [
+        dtype if fit else wide.get(dtype, dtype) for dtype, fit in zip(computes, fits, strict=True)
+    ]
+
+
+# What the operator of weights takes, and those that it made: by its call and the coordinates' values.
+WORDS = "Tensor[] coordinates, str call, int[] shape, int count, ScalarType dtype"
+_made: dict[Any, torch.Tensor] = {}
+# Bytes that are kept of these at most.
+_KEPT = 1 << 26
+
+
+def weights_at(
+    coordinates: Sequence[torch.Tensor], call: str, shape: Sequence[int], count: int, dtype: Any
+) -> torch.Tensor:
+    """What `near.arrays_of` makes of the plan of a call: so many numbers."""
+    key = call, tuple(shape), dtype, *values_of(coordinates)
+    found = _made.get(key)
+    if found is None:
+        plan = plan_of(ast.literal_eval(call), shape, coordinates)
+        kind = torch.empty((), dtype=dtype).numpy().dtype
+        found = torch.from_numpy(arrays_of(plan, shape, kind))
+        _keep(_made, key, found, [each.nbytes for each in _made.values()])
+    return found.clone()  # a program may use the memory again for something else
+
+
+def no_weights_at(
+    coordinates: Sequence[torch.Tensor], call: str, shape: Sequence[int], count: int, dtype: Any
+) -> torch.Tensor:
+    """The same without values."""
+    return coordinates[0].new_empty(count, dtype=dtype)
 
 
 def named(function: Callable[..., Any]) -> str:
@@ -63,14 +106,33 @@ def bare(plan: Plan) -> Plan:
     >>> bare(Plan(1, 1, (Term(0, 0, 1, Stencil((), Row((0, 1), (-1.0, 1.0)), ())),))).links()
     {(0, 0)}
     """
-    terms = tuple(Term(each.output, each.input, each.dim, _NOTHING) for each in plan.terms)
+    terms = tuple(Term(*each[:3], _NOTHING) for each in plan.terms)
     return Plan(plan.inputs, plan.outputs, terms, plan.between)
 
 
 def values_of(coordinates: Sequence[torch.Tensor]) -> tuple[Any, ...]:
     """What tells coordinates from others: the dtype and the bytes, or a digest of these, of each."""
-    found = [(each.dtype, each.detach().numpy().tobytes()) for each in coordinates]
     return tuple(
-        (dtype, each if len(each) <= _SHORT else hashlib.sha256(each).digest())
-        for dtype, each in found
+        (each.dtype, each.numpy().tobytes() if each.nbytes <= _SHORT else _digest(each.numpy()))
+        for each in coordinates
     )
+
+
+# Digests of long coordinates, with these, by where they lie in memory: to compare takes less than to digest.
+_digests: dict[Any, tuple[Any, bytes]] = {}
+
+
+def _digest(x: Any) -> bytes:
+    key = x.ctypes.data, x.strides, x.dtype, x.shape
+    known = _digests.get(key)
+    if known is not None and np.array_equal(known[0], x):
+        return known[1]
+    found = hashlib.sha256(x.tobytes()).digest()
+    _keep(_digests, key, (x.copy(), found), [each.nbytes for each, _ in _digests.values()])
+    return found
+
+
+def _keep(kept: dict[Any, Any], key: Any, value: Any, sizes: Sequence[int]) -> None:
+    if sum(sizes) > _KEPT:
+        kept.clear()
+    kept[key] = value

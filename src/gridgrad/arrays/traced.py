@@ -10,6 +10,7 @@ from torch.fx.experimental.symbolic_shapes import has_static_value
 
 from gridgrad.arrays.autograd import Differentiated, Work, follow
 from gridgrad.arrays.fused import Compiled, Fused
+from gridgrad.arrays.near import is_near
 from gridgrad.arrays.operator import (
     Order,
     as_text,
@@ -18,7 +19,7 @@ from gridgrad.arrays.operator import (
     is_constant,
     register,
 )
-from gridgrad.arrays.placed import MOST, bare, filled, named
+from gridgrad.arrays.placed import bare, filled, named
 from gridgrad.arrays.standard import Standard, name_of
 from gridgrad.arrays.torch import Torch, is_transforming
 from gridgrad.caching import constant, remember
@@ -70,11 +71,12 @@ def _is_simple(plan: Plan, dtypes: Sequence[Any], computes: Sequence[Any]) -> bo
 
 
 def _order(
-    plan: Plan, results: Sequence[Any], computes: Sequence[Any], call: tuple[Any, ...] | None = None
-) -> str:
+    plan: Plan, results: Sequence[Any], computes: Sequence[Any], call: tuple[Any, ...] | None = None,
+    near: bool = False,
+) -> str:  # fmt: skip
     inputs, outputs = tuple(range(plan.inputs)), tuple(range(plan.outputs))
     names = tuple(map(name_of, results)), tuple(map(name_of, computes))
-    return as_text(Order(plan, *names, inputs, outputs, call=call))
+    return as_text(Order(plan, *names, inputs, outputs, call=call, is_near=near))
 
 
 def _ordered(inputs: Sequence[Any], order: str) -> tuple[Any, ...]:
@@ -182,7 +184,7 @@ def order_of(
     if is_placed:
         (is_bare, told), before, after = options[2], options[:2], options[3:]
         arrays = [each for each in told if isinstance(each, tuple)]
-        if any(n > MOST or dtype in (torch.float16, torch.bfloat16) for _, dtype, n in arrays):
+        if any(dtype in (torch.float16, torch.bfloat16) for _, dtype, _ in arrays):
             return None
         spacing = is_bare, tuple(each[0] if isinstance(each, tuple) else each for each in told)
         # Any will do here: whether values can be meant is found when the program runs.
@@ -196,12 +198,13 @@ def order_of(
         _, (plan, results, computes, _) = work_out(make, inputs, names, options, more)
     except GridError:
         return None  # it is raised when the compiler reads the same
+    near = call is not None and all(is_near(term.stencil) for term in plan.terms)
     if call is not None:
         plan = bare(plan)
     if not _is_simple(plan, dtypes, computes):
         return None
     _prepare()
-    return _order(plan, results, computes, call)
+    return _order(plan, results, computes, call, near)
 
 
 @constant

@@ -155,6 +155,7 @@ class _Sweep:
         blocks: Sequence[int] = (),
     ) -> None:  # fmt: skip
         self._tables = compose(plan, route, strides, dtype, streams, blocks)
+        self._lines = [term.stencil.line for term in plan.terms]  # whose addresses these hold
         self.told, self.unit = tuple(map(address, self._tables)), _unit(dtype)
         self.kernel = _kernel(dtype)
 

@@ -52,8 +52,9 @@ class Pairs(NamedTuple):
         after = [n - i for i in places if 2 * i >= n] + [*self.offsets]
         return max(before), max(after)
 
-    def value(self, first: Any, second: Any, along: Callable[["Varied"], Any]) -> Any:
+    def value(self, samples: Sequence[Any], along: Callable[["Varied"], Any]) -> Any:
         """The derivative, of both samples and what `along` makes of the numbers: one of each, or arrays."""
+        first, second = samples
         if self.divisor is None:
             total = first * along(self.weights[0]) + second * along(self.weights[1])
             return total if self.scale == 1 else total * self.scale
