@@ -181,6 +181,17 @@ def test_weights_are_made_once_for_a_step_and_kept_for_its_backward_pass():
     assert graphs["backward"] == (0, [(N, M), (N, M), (7 * (N + M),)])
 
 
+@pytest.mark.parametrize("spacing", [[2.0, 3.0], (2.0, 3)])
+def test_a_list_of_steps_is_no_coordinates(spacing):
+    backend = Operators()
+    compiled = torch.compile(
+        lambda x: gridgrad.gradient(x, spacing=spacing), backend=backend, fullgraph=True
+    )
+    x = torch.randn(N, M)
+    torch.testing.assert_close(compiled(x), gridgrad.gradient(x, spacing=spacing))
+    assert backend.count == 0
+
+
 def test_coordinates_of_the_same_bytes_and_another_dtype_are_others():
     c = torch.from_numpy(ACROSS)
     assert placed.values_of([c]) == placed.values_of([c.clone()])

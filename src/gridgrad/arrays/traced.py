@@ -159,6 +159,9 @@ def _ahead_at(
                 return None
         elif value is not None and not isinstance(value, str):
             return None
+    if not coordinates:  # a list of steps
+        order = order_of(make, layouts, names, (*options[:2], told, *options[3:]), more)
+        return None if order is None else (*_operator(inputs, order),)
     options = (*options[:2], (is_bare, told), *options[3:])
     order = order_of(make, layouts, names, options, more, True)
     return None if order is None else (*_operator_at(inputs, order, coordinates),)
