@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 import gridgrad
-from gridgrad.engines import cpu
+from gridgrad.engines import jobs as kept
 
 THREADS, CHILDREN = 8, 4
 # A leak of one result a call would be gigabytes a minute; allocators keep some of what they had in hand.
@@ -229,7 +229,7 @@ def look_after_children(todo: list[Job], started: float, until: float, errors: l
 
 
 def main() -> int:
-    cpu.SERIAL = cpu.TEAMED = 1 << 14  # threads for small arrays too
+    kept.SERIAL = kept.TEAMED = 1 << 14  # threads for small arrays too
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     seconds = parser.parse_args().seconds

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import gridgrad
 from gridgrad import calls
-from gridgrad.engines import cpu, reference
+from gridgrad.engines import cpu, jobs, reference
 from gridgrad.plan import Plan
 
 
@@ -58,7 +58,7 @@ def test_slabs_of_any_size_and_threads_give_what_the_reference_gives(case, slab,
     try:
         gridgrad.set_num_threads(threads)
         with (
-            mock.patch.multiple(cpu, _SLAB=slab, SERIAL=0),
+            mock.patch.multiple(jobs, _SLAB=slab, SERIAL=0),
             mock.patch.dict(cpu._tables, clear=True),  # they are made for one size of slabs
             mock.patch.dict(calls._known, clear=True),
         ):

@@ -25,7 +25,7 @@ import gridgrad
 from gridgrad.arrays.numpy import NumPy
 from gridgrad.axis import resolve
 from gridgrad.discretization import build
-from gridgrad.engines import cpu, memory, program, reference
+from gridgrad.engines import cpu, jobs, memory, program, reference
 from gridgrad.plan import Plan, Term
 
 from .exact import fractions
@@ -74,7 +74,7 @@ class Case:
         self.inputs, self.outputs, self.computes = inputs, outputs, computes
         self.rooms: list[Any] = []  # the memory around each output
         self.chunk_bytes = program.CHUNK_BYTES
-        self.streamed = cpu.STREAMED  # 0: results of any size are written past the caches
+        self.streamed = jobs.STREAMED  # 0: results of any size are written past the caches
 
     def __repr__(self) -> str:
         terms = [
@@ -191,7 +191,7 @@ def run(case: Case) -> list[Any]:
     saved = [x.copy() for x in case.outputs]
     with (
         mock.patch.object(program, "CHUNK_BYTES", case.chunk_bytes),
-        mock.patch.object(cpu, "STREAMED", case.streamed),
+        mock.patch.object(jobs, "STREAMED", case.streamed),
         mock.patch.dict(cpu._tables, clear=True),  # they are made for one size of chunk
     ):
         done = cpu.run(case.plan, case.inputs, case.outputs, case.computes)
@@ -434,7 +434,7 @@ def cases(draw, dtypes: list[Any], wide: bool = False, several: bool = False):
     plan = Plan(count, made, tuple(terms))
     case = Case(plan, grids, inputs, outputs, computes)
     case.chunk_bytes = int(rng.choice([program.CHUNK_BYTES, program.CHUNK_BYTES, 64, 416]))
-    case.streamed = int(rng.choice([cpu.STREAMED, 0]))
+    case.streamed = int(rng.choice([jobs.STREAMED, 0]))
     return case
 
 

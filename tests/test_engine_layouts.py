@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gridgrad
-from gridgrad.engines import cpu, program, reference
+from gridgrad.engines import cpu, jobs, program, reference
 from gridgrad.plan import Plan, Term, gradient_plan
 from gridgrad.stencil import Row, Stencil
 
@@ -162,7 +162,7 @@ def in_pieces(case: Case, number: int, **sizes: int) -> list[bytes]:
     """The bytes of the results with so many threads, also of arrays too small to deserve them."""
     gridgrad.set_num_threads(number)
     with (
-        mock.patch.object(cpu, "SERIAL", 0),
+        mock.patch.object(jobs, "SERIAL", 0),
         mock.patch.multiple(program, **{"_BLOCK": program._BLOCK, **sizes}),
     ):
         return [x.tobytes() for x in run(case)]
@@ -202,8 +202,8 @@ BIG = {  # all above the size at which threads begin
 @pytest.mark.parametrize("layout", ["direct", "Fortran", "staged", "out staged"])
 @pytest.mark.parametrize("shape", BIG.values(), ids=BIG)
 def test_any_number_of_threads_gives_the_same_bytes(shape, layout, monkeypatch):
-    monkeypatch.setattr(cpu, "SERIAL", 1 << 16)
-    assert math.prod(shape) > cpu.SERIAL
+    monkeypatch.setattr(jobs, "SERIAL", 1 << 16)
+    assert math.prod(shape) > jobs.SERIAL
     rng = np.random.default_rng(7)
     for dtype in (F4, F8, C8, np.dtype("int16")):
         f = values_of("normal", shape, dtype, rng)
@@ -226,7 +226,10 @@ def test_any_number_of_threads_gives_the_same_bytes(shape, layout, monkeypatch):
             out = [np.empty(shape, compute) for _ in stencils]
             if layout == "out staged":
                 out = [np.empty((*shape, 2), compute)[..., 0] for _ in stencils]
-            with mock.patch.object(cpu, "share", wraps=cpu.share) as share:
+            with (
+                mock.patch.object(jobs, "share", wraps=jobs.share) as share,
+                mock.patch.object(cpu, "share", share),
+            ):
                 assert cpu.run(plan, [f], out, [compute] * len(out)) is True
             # One thread needs nobody to share with.
             asked = [call.args[2] for call in share.call_args_list]
@@ -260,10 +263,10 @@ def test_another_thread_drops_the_tables_in_between():
 
 
 def test_small_arrays_take_one_thread():
-    for n, expected in ((cpu.SERIAL, 1), (cpu.SERIAL + 1, 3)):
+    for n, expected in ((jobs.SERIAL, 1), (jobs.SERIAL + 1, 3)):
         gridgrad.set_num_threads(3)
         plan = gradient_plan({0: stencil_of(1.0, 0, n, 1, 2, 1)})
-        with mock.patch.object(cpu, "share", wraps=cpu.share) as share:
+        with mock.patch.object(jobs, "share", wraps=jobs.share) as share:
             assert cpu.run(plan, [np.zeros(n, F4)], [np.empty(n, F4)], [F4])
         assert [call.args[2] for call in share.call_args_list] == [expected] * (expected > 1)
 
@@ -372,7 +375,7 @@ def test_midway_between_samples_that_are_far_apart(shape, dtype):
     assert (found == found[:, :1]).all()
 
 
-@pytest.mark.parametrize("n", [5, cpu.SERIAL + 5])
+@pytest.mark.parametrize("n", [5, jobs.SERIAL + 5])
 @pytest.mark.parametrize("dtype", ["int64", "uint64"])
 def test_integers_of_more_digits_than_double_precision_keep_them(n, dtype):
     f = np.full(n, 2**53, dtype)

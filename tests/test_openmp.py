@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import gridgrad
 from gridgrad import calls
 from gridgrad.arrays import openmp, shortcut
-from gridgrad.engines import cpu
+from gridgrad.engines import cpu, jobs
 
 from .grids import jittered
 from .test_threads import program
@@ -31,7 +31,7 @@ def threads(team, number=3):
     try:
         with (
             mock.patch.object(openmp, "_team", team),
-            mock.patch.multiple(cpu, TEAMED=0, SERIAL=0),
+            mock.patch.multiple(jobs, TEAMED=0, SERIAL=0),
         ):
             yield
     finally:
@@ -124,7 +124,7 @@ def test_where_they_are_not_asked(team, reason):
         if reason == "theirs are one":
             torch.set_num_threads(1)
         sizes = {"few samples": {"TEAMED": 1 << 12}, "many samples": {"LONG": 1 << 10}}
-        with mock.patch.multiple(cpu, **sizes.get(reason, {"TEAMED": 0})):
+        with mock.patch.multiple(jobs, **sizes.get(reason, {"TEAMED": 0})):
             found = gridgrad.gradient(x)
     assert not team.called
     for value, other in zip(found, np.gradient(x.numpy()), strict=True):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import gridgrad
 from gridgrad import calls
-from gridgrad.engines import cpu, program, tables
+from gridgrad.engines import cpu, jobs, program, tables
 
 from .grids import spoilt
 
@@ -48,7 +48,7 @@ class Call:
             first = _GUARD // 2 + place - room.ctypes.data % 64 // room.itemsize
             out.append(room[first : first + x.size].reshape(x.shape))
         with (
-            mock.patch.object(cpu, "STREAMED", 0 if past_caches else 1 << 60),
+            mock.patch.object(jobs, "STREAMED", 0 if past_caches else 1 << 60),
             mock.patch.object(tables, "STRETCH_BYTES", self.stretch),
             mock.patch.object(program, "CHUNK_BYTES", min(self.stretch, program.CHUNK_BYTES)),
             mock.patch.dict(cpu._tables, clear=True),
@@ -102,8 +102,8 @@ def test_threads_share_a_large_result() -> None:
     room = np.empty(x.size + 16, np.float32)
     out = room[5 : 5 + x.size].reshape(x.shape)
     with (
-        mock.patch.object(cpu, "STREAMED", 0),
-        mock.patch.object(cpu, "SERIAL", 0),
+        mock.patch.object(jobs, "STREAMED", 0),
+        mock.patch.object(jobs, "SERIAL", 0),
         mock.patch.dict(cpu._tables, clear=True),
         mock.patch.dict(calls._known, clear=True),
     ):

@@ -16,7 +16,7 @@ import pytest
 
 import gridgrad
 from gridgrad import GridError, GridTypeError
-from gridgrad.engines import cpu, staging, threads
+from gridgrad.engines import jobs, staging, threads
 
 BIG = (5, 200, 131)  # above the size at which threads begin
 LIMIT = 60  # seconds after which a program hangs
@@ -24,7 +24,7 @@ LIMIT = 60  # seconds after which a program hangs
 
 @pytest.fixture(autouse=True)
 def _a_number_of_threads_and_the_old_one_after(monkeypatch):
-    monkeypatch.setattr(cpu, "SERIAL", 1 << 16)
+    monkeypatch.setattr(jobs, "SERIAL", 1 << 16)
     before = gridgrad.get_num_threads()
     gridgrad.set_num_threads(4)
     yield

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import gridgrad
 from gridgrad import calls
-from gridgrad.engines import cpu, program, tables
+from gridgrad.engines import cpu, jobs, program, tables
 from gridgrad.engines.layout import (
     EDGE_FIRST,
     EDGE_LAST,
@@ -74,7 +74,7 @@ class Call:
         before = x.tobytes()
         with (
             mock.patch.object(tables._Tables, "_group", grouped),
-            mock.patch.object(cpu, "STREAMED", 0 if self.streams else 1 << 60),
+            mock.patch.object(jobs, "STREAMED", 0 if self.streams else 1 << 60),
             mock.patch.object(program, "CHUNK_BYTES", self.chunk),
             mock.patch.dict(cpu._tables, clear=True),
             mock.patch.dict(calls._known, clear=True),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from gridgrad.arrays.standard import Quick, Small, Standard
-from gridgrad.engines import cpu
+from gridgrad.engines import cpu, jobs
 from gridgrad.engines.memory import address, are_apart, empty_like, extent, quick_address
 from gridgrad.engines.recycling import maker
 from gridgrad.errors import GridError, GridTypeError
@@ -117,7 +117,7 @@ class _Quick:
     """A job of the CPU engine for arrays of NumPy: no choice is left to make, nothing to be asked twice."""
 
     def __init__(
-        self, job: cpu.Run, inputs: Sequence[Any], outputs: Sequence[Any], dtypes: Sequence[Any]
+        self, job: jobs.Run, inputs: Sequence[Any], outputs: Sequence[Any], dtypes: Sequence[Any]
     ) -> None:
         self._job, self._dtypes, self._dtype = job, dtypes, dtypes[0]
         self._tell_in, self._tell_out = (_teller(each) for each in (inputs, outputs))
@@ -125,13 +125,13 @@ class _Quick:
         self._align, self._count = self._dtype.alignment, len(inputs)
         # Small results of one call lie in one block.
         x, count = inputs[0], len(dtypes)
-        self._in_block = x.flags.c_contiguous and x.size * count <= cpu.SERIAL
+        self._in_block = x.flags.c_contiguous and x.size * count <= jobs.SERIAL
         self._shape = x.shape if count == 1 else (count, *x.shape)
         self._offsets = [k * x.size * self._dtype.itemsize for k in range(count)]
         self._empty = maker(x.size * count * self._dtype.itemsize)
         self._fill: Small | None = None
         self.small: Small | None = None
-        if self._in_block and self._count == 1 and isinstance(job, cpu.Job):
+        if self._in_block and self._count == 1 and isinstance(job, jobs.Job):
             self._fill, self.small = self._for_small(job.kernel, *job.arguments)
 
     def __call__(self, inputs: Sequence[Any], out: Any, read: Sequence[Any]) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import get_num_threads
 
-from gridgrad.engines.cpu import Team
+from gridgrad.engines.jobs import Team
 from gridgrad.engines.threads import is_forked
 
 

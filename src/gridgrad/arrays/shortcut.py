@@ -18,7 +18,7 @@ from torch.autograd import forward_ad
 from gridgrad.arrays.autograd import Work
 from gridgrad.arrays.openmp import team
 from gridgrad.arrays.standard import Small
-from gridgrad.engines import cpu, memory
+from gridgrad.engines import cpu, jobs, memory
 from gridgrad.engines.memory import are_apart, extent, quick_address
 from gridgrad.engines.recycling import LARGE, maker
 
@@ -65,7 +65,7 @@ def layout(x: Any) -> Any:
 class Shortcut:
     """`shortcut(inputs, out, read)` makes the outputs of a plan of any inputs of the same layouts."""
 
-    def __init__(self, job: cpu.Run, work: Work, arrays: Sequence[Any]) -> None:
+    def __init__(self, job: jobs.Run, work: Work, arrays: Sequence[Any]) -> None:
         """`arrays` are the inputs and outputs of a call as NumPy's."""
         x, count = arrays[0], work.plan.outputs
         self.job, self.work, self._count = job, work, work.plan.inputs
@@ -77,7 +77,7 @@ class Shortcut:
         self._fill: Small | None = None
         self.small: Small | None = None
         is_one = self._is_small and self._count == 1
-        if is_one and isinstance(job, cpu.Job) and job.is_serial(team()):
+        if is_one and isinstance(job, jobs.Job) and job.is_serial(team()):
             self._fill, self.small = self._for_small(job.kernel, *job.arguments)
         self._ways_back: dict[Any, Callable[[Sequence[Any]], Any]] = {}
 
@@ -255,7 +255,7 @@ def _span(x: Any) -> tuple[int, int]:
 
 
 # The jobs of orders and their numbers of results, by text and layouts; None for what has no short way.
-_orders: dict[Any, tuple[cpu.Run, int] | None] = {}
+_orders: dict[Any, tuple[jobs.Run, int] | None] = {}
 
 
 def run_order(
@@ -286,7 +286,7 @@ def run_order(
     return made
 
 
-def _lay_out(work: Work, inputs: Sequence[Any]) -> tuple[cpu.Run, int] | None:
+def _lay_out(work: Work, inputs: Sequence[Any]) -> tuple[jobs.Run, int] | None:
     if inputs[0].dtype not in _DTYPES:
         return None
     count = len(work.computes)
