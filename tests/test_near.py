@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridgrad.arrays import fused
-from gridgrad.arrays.near import arrays_of, count, is_near, with_arrays
+from gridgrad.arrays.near import arrays_of, count, edges_of, with_arrays
 from gridgrad.arrays.torch import Torch
 from gridgrad.calls import work_out
 from gridgrad.errors import GridError
@@ -21,7 +21,7 @@ DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 COMPUTED = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 # What a program is given, and what it makes itself.
 WAYS = {"given": True, "made": False}
-SHAPES = [(2,), (9,), (3, 4), (5, 2), (4, 5, 3), (2, 3, 2, 4), (6, 3, 2)]
+SHAPES = [(2,), (9,), (3, 4), (5, 2), (4, 5, 3), (2, 3, 2, 4), (6, 3, 2), (4, 3, 7), (7, 6)]
 
 
 def plan_of(shape, dims, coordinates, make=_gradient, accuracy=2, edges=1, edge_order=None):
@@ -37,7 +37,8 @@ def near_of(plan, shape, dtype, transposed=False):
     kind = torch.empty((), dtype=compute).numpy().dtype
     numbers = torch.from_numpy(arrays_of(plan, shape, kind))
     assert numbers.shape == (count(plan, shape),)
-    return with_arrays(plan, shape, numbers, transposed)
+    edges = {edges_of(term.stencil, shape[term.dim]) for term in plan.terms}
+    return with_arrays(plan, shape, numbers, *edges, transposed)
 
 
 def run(library, plan, inputs):
@@ -62,7 +63,10 @@ def works(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     scale = draw(st.sampled_from([1.0, -0.01, 3e5]))
     gaps = [rng.choice([0.25, 0.5, 0.5, *rng.uniform(0.3, 3, 2)], shape[dim]) for dim in dims]
-    plan = plan_of(shape, dims, [scale * np.cumsum(each) for each in gaps])
+    # Edges read two samples, or three if there are so many, but not of five (`edges_of`).
+    edge_order = 1 if {2, 5} & {shape[dim] for dim in dims} else draw(st.integers(1, 2))
+    coordinates = [scale * np.cumsum(each) for each in gaps]
+    plan = plan_of(shape, dims, coordinates, edge_order=edge_order)
     transposed, dtype = draw(st.booleans()), draw(st.sampled_from(DTYPES))
     inputs = [
         torch.from_numpy(rng.standard_normal(shape)).to(dtype)
@@ -123,12 +127,16 @@ def test_differences_beyond_the_largest_number_have_quotients_within(dtype):
 def test_which_derivatives_are_made_so():
     uneven = np.cumsum(np.random.default_rng(1).uniform(0.5, 1, 9))
     (term,) = plan_of((9,), None, [uneven]).terms
-    assert is_near(term.stencil)
-    assert is_near(plan_of((9,), None, [np.arange(9.0)]).terms[0].stencil)
-    for how in ({"accuracy": 4}, {"edges": None, "edge_order": 2}, {"make": _derivative}):
-        (term,) = plan_of((9,), 0 if "make" in how else None, [uneven], **how).terms
-        assert not is_near(term.stencil)
-    assert not is_near(gradient_plan({0: term.stencil}).adjoint((9,)).terms[0].stencil)
+    assert edges_of(term.stencil, 9) == 2
+    assert edges_of(plan_of((9,), None, [np.arange(9.0)]).terms[0].stencil, 9) == 2
+    (more,) = plan_of((9,), None, [uneven], edge_order=2).terms
+    assert edges_of(more.stencil, 9) == 3
+    assert edges_of(more.stencil, 5) == 0
+    for how in ({"accuracy": 4}, {"edge_order": 3}, {"make": _derivative}):
+        (other,) = plan_of((9,), 0 if "make" in how else None, [uneven], **how).terms
+        assert edges_of(other.stencil, 9) == 0
+    (back,) = gradient_plan({0: term.stencil}).adjoint((9,)).terms
+    assert edges_of(back.stencil, 9) == 0
 
 
 @pytest.mark.parametrize("gap", [1e-40, 1e40])

@@ -1,4 +1,4 @@
-"""Stencils that read two samples everywhere, as the one expression that PyTorch's compiler fuses."""
+"""Stencils that read two samples, a third at some edges, as one expression that PyTorch's compiler fuses."""
 
 import math
 import re
@@ -22,8 +22,10 @@ DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 COMPUTED = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
 
 
-def plan_of(x, spacing=1, accuracy=2, boundary="one-sided", order=1, side="center", dim=0):
-    options = (dim, None, spacing, accuracy, None, boundary, None, side)
+def plan_of(
+    x, spacing=1, accuracy=2, boundary="one-sided", order=1, side="center", dim=0, edge_order=None
+):
+    options = (dim, None, spacing, accuracy, edge_order, boundary, None, side)
     if order == 1 and accuracy == 2:
         options = (*options, 1)
         return work_out(_gradient, (x,), ("input",), options, ())[1].plan
@@ -57,6 +59,7 @@ def works(draw):
     boundary = draw(st.sampled_from(["one-sided", "periodic", "replicate", "reflect", 0.0]))
     side = draw(st.sampled_from(["center", "forward", "backward"]))
     how = {"accuracy": 1, "side": side} if side != "center" else {}
+    how |= {"edge_order": draw(st.sampled_from([None, 2]))}
     plan = plan_of(x, spacing, boundary=boundary, dim=dim, **how)
     if draw(st.booleans()):
         plan = plan.adjoint(shape)
@@ -95,7 +98,7 @@ def sums(draw):
     seed = torch.Generator().manual_seed(draw(st.integers(0, 999)))
     spacing = draw(st.sampled_from([1, 0.1, -2.0, 3.0]))
     boundary = draw(st.sampled_from(["one-sided", "periodic", "replicate"]))
-    options = (dims, None, spacing, 2, None, boundary, None, "center", 1)
+    options = (dims, None, spacing, 2, draw(st.integers(1, 2)), boundary, None, "center", 1)
     x = torch.empty(shape, dtype=torch.float64)
     plan = work_out(_gradient, (x,), ("input",), options, ())[1].plan
     if draw(st.booleans()):
@@ -213,12 +216,15 @@ def test_what_takes_long_to_make_is_made_once():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("dim", [0, 1])
-def test_a_derivative_is_exact_where_it_was(dim, way, dtype, spacing, boundary):
+@pytest.mark.parametrize("edge_order", [1, 2])
+def test_a_derivative_is_exact_where_it_was(edge_order, dim, way, dtype, spacing, boundary):
     shape = (7, 4) if dim == 0 else (4, 7)
     x = torch.full(shape, 0.3, dtype=dtype)
-    plan = plan_of(x, spacing, boundary=boundary, dim=dim)
+    plan = plan_of(x, spacing, boundary=boundary, dim=dim, edge_order=edge_order)
     assert pairs(plan.terms[0].stencil, 7) is not None
     assert torch.equal(fused_by(way, plan, x), torch.zeros_like(x))
+    if edge_order == 2:
+        return
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
     assert torch.equal(fused_by(way, plan, x), made_by(Torch(), plan, x))
 
@@ -228,11 +234,14 @@ def test_a_derivative_is_exact_where_it_was(dim, way, dtype, spacing, boundary):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("dim", [0, 1])
-def test_samples_near_the_largest_number(dim, way, dtype, is_transposed, spacing):
+@pytest.mark.parametrize("edge_order", [1, 2])
+def test_samples_near_the_largest_number(edge_order, dim, way, dtype, is_transposed, spacing):
     largest = torch.finfo(dtype).max
+    if edge_order == 2:
+        largest *= 0.9  # with a step of 3 one would be the largest itself, but for the last bit
     x = torch.tensor([1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0], dtype=dtype).repeat(4, 1) * largest
     x = x if dim == 1 else x.T.contiguous()
-    plan = plan_of(x, spacing, dim=dim)
+    plan = plan_of(x, spacing, dim=dim, edge_order=edge_order)
     if is_transposed:
         plan = plan.adjoint(tuple(x.shape))
     found, expected = fused_by(way, plan, x), made_by(Torch(), plan, x)
@@ -246,11 +255,22 @@ def test_samples_near_the_largest_number(dim, way, dtype, is_transposed, spacing
         ({"boundary": 0.0}, 7),  # one is none
         ({"accuracy": 4}, 9),
         ({"order": 2, "boundary": "periodic"}, 9),
+        ({"edge_order": 3}, 9),  # two more at each edge
     ],
 )
 def test_other_stencils_are_left_to_pieces(how, n):
     stencil = plan_of(np.zeros((n, 2)), **how).terms[0].stencil
     assert pairs(stencil, n) is None
+
+
+@pytest.mark.parametrize("n", range(3, 12))
+def test_a_third_sample_at_the_edges(n):
+    stencil = plan_of(np.zeros((n, 2)), edge_order=2).terms[0].stencil
+    found = pairs(stencil, n)
+    assert [(each.place, each.index) for each in found.thirds] == [(0, 2), (n - 1, n - 3)]
+    if n >= 7:
+        back = pairs(plan_of(np.zeros((n, 2)), edge_order=2).adjoint((n, 2)).terms[0].stencil, n)
+        assert [(each.place, each.index) for each in back.thirds] == [(2, 0), (n - 3, n - 1)]
 
 
 @pytest.mark.parametrize("n", range(3, 12))

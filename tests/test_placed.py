@@ -45,7 +45,7 @@ CALLS = {
     "periodic": lambda x, c: gridgrad.gradient(
         x, dim=1, spacing=(c,), boundary="periodic", period=999
     ),
-    "with-ends": lambda x, c: gridgrad.gradient(x, spacing=(c,), edge_order=2),
+    "with-ends": lambda x, c: gridgrad.gradient(x, spacing=(c,), edge_order=3),
     "both-ways": lambda x, c: gridgrad.gradient(x, spacing=(DOWN, c)),
     "divergence": lambda x, c: (gridgrad.divergence((x, 2 * x), spacing=(DOWN, c)),),
     "hessian": lambda x, c: gridgrad.hessian(x, spacing=(1, c))[0],
@@ -53,7 +53,7 @@ CALLS = {
 
 
 # Those that are made of PyTorch's own operations, whose last bits may differ.
-FUSED = {"one", "bare", "both-ways", "divergence"}
+FUSED = {"one", "bare", "with-a-step", "both-ways", "divergence"}
 
 
 @pytest.fixture(autouse=True)
@@ -143,7 +143,7 @@ def test_a_program_read_coordinates_that_had_changed_since():
 
 @pytest.mark.parametrize("backward", [False, True])
 def test_weights_of_extreme_coordinates_were_made_in_single_precision(backward):
-    call, c = CALLS["with-ends"], torch.from_numpy(uneven(M)) * 1e-40
+    call, c = CALLS["with-ends"], uneven(M) * 1e-40
     found = []
     for each in (torch.compile(call, backend="aot_eager", fullgraph=True), call):
         x = torch.linspace(1e-30, 2e-30, M).requires_grad_()
@@ -154,6 +154,12 @@ def test_weights_of_extreme_coordinates_were_made_in_single_precision(backward):
     assert found[1][0].isfinite().all()
     assert found[1][0].any()
     assert torch.equal(found[0][0], found[1][0])
+
+
+def test_programs_that_are_fused_refuse_such_coordinates():
+    compiled = torch.compile(CALLS["line"], backend="aot_eager", fullgraph=True)
+    with pytest.raises(GridError, match="beyond the range of float32"):
+        compiled(torch.ones(M), uneven(M) * 1e-40)
 
 
 def test_weights_are_made_once_for_a_step_and_kept_for_its_backward_pass():
@@ -178,7 +184,7 @@ def test_weights_are_made_once_for_a_step_and_kept_for_its_backward_pass():
     sum((each**2).sum() for each in compiled(x, torch.from_numpy(ACROSS).float())).backward()
     assert graphs["forward"] == (1, [(N,), (N, M), (M,)])
     # The samples have no part in a gradient of what is linear in them.
-    assert graphs["backward"] == (0, [(N, M), (N, M), (7 * (N + M),)])
+    assert graphs["backward"] == (0, [(N, M), (N, M), (7 * (N + M) + 4,)])
 
 
 @pytest.mark.parametrize("spacing", [[2.0, 3.0], (2.0, 3)])

@@ -29,16 +29,29 @@ def piece(found: Pairs | Near, dim: int, arrays: Iterable[Any], begin: int, end:
 
     Each sample that it reads is of an array; all of these hold the same.
     """
-    samples = []
-    for x, offset in zip(arrays, found.offsets, strict=False):
-        samples.append(x.narrow(dim, found.place(begin + offset, x.shape[dim]), end - begin))
+    arrays, count = iter(arrays), end - begin
+    samples = [
+        x.narrow(dim, found.place(begin + offset, x.shape[dim]), count)
+        for x, offset in zip(islice(arrays, len(found.offsets)), found.offsets, strict=True)
+    ]
 
     def along(number: Any) -> Any:
         if isinstance(number, Varied):
             return number.at(begin)
         return number.across(dim, samples[0], begin, end)
 
-    return found.value(samples, along)
+    total = found.value(samples, along)
+    for third in found.thirds:
+        if third.place == begin:
+            own, other = next(arrays), next(arrays)
+            other, own = other.narrow(dim, third.index, 1), own.narrow(dim, begin, 1)
+            total = third.added(total, other, own)
+    return total
+
+
+def reads(found: Pairs | Near) -> int:
+    """How many arrays to read is most."""
+    return len(found.offsets) + 2 * len(found.thirds)
 
 
 def by_index(
@@ -53,7 +66,7 @@ def by_index(
 
     It makes one loop of derivatives along several dims only if each reads a sample in its `own` place, too.
     """
-    arrays = list(islice(arrays, len(found.offsets)))
+    arrays = list(islice(arrays, reads(found)))
     first, n = arrays[0], arrays[0].shape[dim]
     places = places or range(n)
     place = places_of(dim, first, places)
@@ -73,7 +86,12 @@ def by_index(
 
     along = _along(lambda i: place == i, first, across, apart)
     own = own and not found.wraps and 0 not in found.offsets
-    return found.value([*map(sample, arrays, found.offsets, (own, False, False))], along)
+    total = found.value([*map(sample, arrays, found.offsets, (own, False, False))], along)
+    pairs_of = iter(arrays[len(found.offsets) :])
+    for third in found.thirds:
+        other, here = next(pairs_of).narrow(dim, third.index, 1), sample(next(pairs_of), 0, False)
+        total = torch.where(place == third.place, third.added(total, other, here), total)
+    return total
 
 
 def by_rows(found: Pairs | Near, x: Any, n: int, step: int, is_given: bool) -> Any:
@@ -130,6 +148,9 @@ def by_rows(found: Pairs | Near, x: Any, n: int, step: int, is_given: bool) -> A
         return row.reshape(length).as_strided((length,), (1,))
 
     total = found.value([*map(sample, found.offsets)], _along(at, x, across))
+    for third in found.thirds:
+        other = flat.narrow(1, third.index, 1)
+        total = torch.where(at(third.place), third.added(total, other, flat), total)
     if not is_given:
         return total
     ends = _ends(found, x.reshape(rows, -1, n, step)[:: rows - 1], rows).reshape(2, length)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gridgrad.arrays.expressions import FEW, by_index, by_rows, cuts, piece, places_of
+from gridgrad.arrays.expressions import FEW, by_index, by_rows, cuts, piece, places_of, reads
 from gridgrad.arrays.near import Near, near
 from gridgrad.arrays.operator import is_symbolic
 from gridgrad.arrays.origin import is_cheap, is_given
@@ -113,7 +113,9 @@ class _Paired(NamedTuple):
 
 
 def _paired(stencil: Stencil, dim: int, x: Any) -> _Paired | None:
-    found = near(stencil) or (pairs(stencil, x.shape[dim]) if x.is_floating_point() else None)
+    found = near(stencil, x.shape[dim]) or (
+        pairs(stencil, x.shape[dim]) if x.is_floating_point() else None
+    )
     return None if found is None else _Paired(found, dim, x, is_given(x), is_cheap(x))
 
 
@@ -183,13 +185,13 @@ def _in_blocks(
     last, inner = loops.last, blocks[1]
     # What has several readers the compiler makes memory of. These are readers of one each, as it counts.
     readers = [
-        iter(each.read.expand(len(each.found.offsets) * len(blocks), *each.x.shape).unbind(0))
+        iter(each.read.expand(reads(each.found) * len(blocks), *each.x.shape).unbind(0))
         for each in derivatives
     ]
 
     def derivative(each: _Paired, reader: Iterator[Any], begin: int, end: int) -> Any:
         found, dim = each.found, each.dim
-        arrays = [next(reader) for _ in found.offsets]
+        arrays = [next(reader) for _ in range(reads(found))]
         if dim < last:
             arrays = [x.narrow(last, begin, end - begin) for x in arrays]
             return by_index(found, dim, arrays, apart=loops.apart({dim, last}))
@@ -210,6 +212,6 @@ def _rows(found: Pairs | Near, dim: int, x: Any, loops: _Loops) -> int:
     shared, alone = (int(math.prod(x.shape[:first])) for first in (last, dim))
     if found.reach > n or x.numel() == 0:
         return 0
-    if found.stays(n):
+    if found.stays(n) and not found.thirds:
         return shared if shared > 2 else alone
     return alone if math.prod(x.shape[dim:]) == n else 0

@@ -1,5 +1,7 @@
 """Derivatives made of a sample and its two neighbours, with weights of each sample's own, for fused programs.
 
+At edges a third neighbour may be read besides.
+
 The weights are arrays that a program gets when it runs: see `placed`.
 """
 
@@ -9,13 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from gridgrad.engines.pairs import Third
 from gridgrad.errors import GridError
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
 _AROUND = (-1, 0, 1)
-# Arrays for the derivative and for its transpose, of as many numbers as there are samples.
-_FORWARD, _BACK = 3, 4
+# Arrays for the derivative and for its transpose, of as many numbers as samples; and numbers besides.
+_FORWARD, _BACK, _BESIDES = 3, 4, 2
 
 
 class Part(NamedTuple):
@@ -43,6 +46,7 @@ class Near(NamedTuple):
 
     arrays: tuple[Any, ...]
     plain: bool
+    thirds: tuple[Third, ...] = ()
     offsets: tuple[int, ...] = _AROUND
     wraps: bool = False
     reach: int = 1
@@ -60,7 +64,10 @@ class Near(NamedTuple):
 
     def edges(self, n: int) -> tuple[int, int]:
         """How many samples at either edge are not made as all between them are."""
-        return 1, 1
+        places = [third.place for third in self.thirds]
+        return max([1, *(i + 1 for i in places if 2 * i < n)]), max(
+            [1, *(n - i for i in places if 2 * i >= n)]
+        )
 
     def value(self, samples: Sequence[Any], along: Callable[[Any], Any]) -> Any:
         """The derivative, of the samples and what `along` makes of arrays: such that match these.
@@ -84,31 +91,51 @@ class Near(NamedTuple):
         return total * size
 
 
-def near(stencil: Stencil) -> Near | None:
-    """The arrays of a stencil that `with_arrays` gave them to."""
-    row = stencil.interior
-    return Near(tuple(row.weights), row.plain) if isinstance(row.weights[0], Part) else None
+def near(stencil: Stencil, n: int) -> Near | None:
+    """What `with_arrays` put into a stencil for n samples, if it did."""
+    parts, plain = stencil.interior.weights, stencil.interior.plain
+    if not isinstance(parts[0], Part):
+        return None
+    thirds = []
+    for row, edge, far in zip(
+        (*stencil.lower, *stencil.upper), (0, n - 1), (2, n - 3), strict=False
+    ):
+        place, index = (far, edge) if plain else (edge, far)
+        thirds.append(Third(place, index, row.weights[0], not plain))
+    return Near(tuple(parts), plain, tuple(thirds))
 
 
-def is_near(stencil: Stencil) -> bool:
-    """Whether a derivative is made of its neighbours so, by its offsets.
+def edges_of(stencil: Stencil, n: int) -> int:
+    """How many samples edges read if all of n derivatives are made of neighbours; else 0.
 
     >>> ends = Row((0, 1), (-1.0, 1.0)), Row((-1, 0), (-1.0, 1.0))
-    >>> is_near(Stencil(ends[:1], Row((-1, 0, 1), (-1.0, 0.0, 1.0)), ends[1:]))
-    True
+    >>> edges_of(Stencil(ends[:1], Row((-1, 0, 1), (-1.0, 0.0, 1.0)), ends[1:]), 9)
+    2
     """
     rows = (*stencil.lower, stencil.interior, *stencil.upper)
     is_open = all(row.sides is None and not row.plain for row in rows)
-    return is_open and [row.offsets for row in rows] == [(0, 1), _AROUND, (-1, 0)]
+    offsets = [row.offsets for row in rows]
+    for edges in ((0, 1), (-1, 0)), ((0, 1, 2), (-2, -1, 0)):
+        if is_open and offsets == [edges[0], _AROUND, edges[1]]:
+            # Of 5 samples both edges read the one in the middle.
+            return len(edges[0]) if n != 5 or len(edges[0]) == 2 else 0
+    return 0
 
 
 def count(plan: Plan, shape: Sequence[int]) -> int:
     """How many numbers `arrays_of` makes for a plan."""
-    return sum((_FORWARD + _BACK) * shape[term.dim] for term in plan.terms)
+    return sum(_count(shape[term.dim]) for term in plan.terms)
+
+
+def _count(n: int) -> int:
+    return (_FORWARD + _BACK) * n + _BESIDES
 
 
 def arrays_of(plan: Plan, shape: Sequence[int], dtype: Any) -> Any:
-    """The arrays of all terms of a plan, one after another: those of the derivative, then of its transpose.
+    """The numbers of all terms of a plan, one after another.
+
+    Each has the arrays of the derivative, those of its transpose, and for either edge a quarter of the weight
+    of the third sample that it reads, or 0.
 
     Raises `GridError` for weights beyond the range of the dtype.
     """
@@ -116,45 +143,63 @@ def arrays_of(plan: Plan, shape: Sequence[int], dtype: Any) -> Any:
     return np.concatenate([each.ravel() for arrays in found for each in arrays])
 
 
-def with_arrays(plan: Plan, shape: Sequence[int], numbers: Any, transposed: bool) -> Plan:
-    """A plan, or its transpose, with what `arrays_of` made for it."""
+def with_arrays(
+    plan: Plan, shape: Sequence[int], numbers: Any, edges: int, transposed: bool
+) -> Plan:
+    """A plan whose edges read so many samples, or its transpose, with what `arrays_of` made for it."""
     terms, first = [], 0
     for term in plan.terms:
         n, ends = shape[term.dim], (term.output, term.input)
         begin, kind = (first + _FORWARD * n, _BACK) if transposed else (first, _FORWARD)
         parts = tuple(Part(numbers, begin + i * n) for i in range(kind))
-        stencil = Stencil((), Row(_AROUND, parts, plain=transposed), ())
+        first += _count(n)
+        thirds: list[tuple[Row, ...]] = [(), ()]
+        if edges == 3:
+            places = first - _BESIDES, first - 1
+            thirds = [(Row((0,), (numbers.narrow(0, k, 1),)),) for k in places]
+        stencil = Stencil(thirds[0], Row(_AROUND, parts, plain=transposed), thirds[1])
         terms.append(Term(*(ends[::-1] if transposed else ends), term.dim, stencil))
-        first += (_FORWARD + _BACK) * n
     ends = (plan.outputs, plan.inputs) if transposed else (plan.inputs, plan.outputs)
     return Plan(*ends, tuple(terms), plan.between)
 
 
 def _arrays(stencil: Stencil, n: int, dtype: Any, dim: int) -> list[Any]:
-    weights = np.zeros((3, n))
+    weights, thirds = np.zeros((3, n)), np.zeros(_BESIDES)
     for first, last, row in stencil.rows(n):
         for offset, weight in zip(row.offsets, row.weights, strict=True):
-            weights[1 + offset, first:last] = weight / row.divisor
+            if abs(offset) > 1:
+                thirds[int(offset < 0)] = np.ravel(weight)[0] / row.divisor
+            else:
+                weights[1 + offset, first:last] = weight / row.divisor
     before, own, after = weights
     back = np.zeros_like(weights)
     back[0, 1:], back[1], back[2, :-1] = after[:-1], own, before[1:]
     ahead = np.stack([before, np.where(own == 0, 0, after)])
-    return [
-        np.concatenate([*_scaled(each, dtype, of_sum, of_change, dim)])
-        for each, of_sum, of_change in ((ahead, 1, 1), (back, 2, 0))
+    found = [
+        np.concatenate(_scaled(each, thirds, places, halves, dtype, dim))
+        for each, places, halves in ((ahead, [0, n - 1], 1), (back, [2, n - 3], 0))
     ]
+    return [*found, (thirds / 4).astype(dtype)]
 
 
-def _scaled(weights: Any, dtype: Any, of_sum: int, of_change: int, dim: int) -> tuple[Any, Any]:
-    """Weights of 1 at most, halved `of_sum` times, by a factor for each sample: a power of two.
+def _scaled(
+    weights: Any, thirds: Any, places: Sequence[int], halves: int, dtype: Any, dim: int
+) -> tuple[Any, Any]:
+    """Weights that add up to 1 at most, and a factor for each sample, a power of two, to make up for it.
 
-    It makes up for that, and for samples that are halved `of_change` times.
+    It makes up for samples that are halved so many times, too, but leaves a quarter at the places where a third
+    sample is to be added.
     """
-    powers = np.frexp(np.abs(weights).max(axis=0))[1] + of_sum
-    sizes = powers + of_change
-    if sizes.min() < np.finfo(dtype).minexp or sizes.max() >= np.finfo(dtype).maxexp:
+    largest = np.abs(weights).max(axis=0)
+    if thirds.any():
+        largest[places] = np.maximum(largest[places], np.abs(thirds))
+    powers = np.frexp(largest)[1] + 1 + (len(weights) > 2)
+    sizes = powers + halves
+    if sizes.min() < np.finfo(dtype).minexp + 2 or sizes.max() >= np.finfo(dtype).maxexp:
         raise GridError(
             f"coordinates for dim {dim} have gaps of sizes beyond the range of {np.dtype(dtype).name}, "
             "which no compiled program is made for."
         )
+    if thirds.any():
+        sizes[places] -= 2
     return np.ldexp(weights, -powers).astype(dtype), np.ldexp(np.ones((1, 1)), sizes).astype(dtype)

@@ -65,8 +65,8 @@ class Order(NamedTuple):
     """By what. It is said here since PyTorch keeps compiled programs on disk, by what they are made of."""
     call: tuple[Any, ...] | None = None
     """What makes the plan at coordinates, as `placed` reads it; `plan` tells what is made of what, then."""
-    is_near: bool = False
-    """Whether each term of it is a derivative made of a sample and its neighbours (`near.is_near`)."""
+    near: int = 0
+    """How many samples edges read if each term is made of a sample's neighbours (`near.edges_of`), or 0."""
 
     def part(self, shape: Sequence[int], coordinates: Sequence[Any] = ()) -> Plan:
         """The plan to run on tensors of this shape."""
@@ -94,7 +94,7 @@ class Order(NamedTuple):
             self.fused,
             self.made_by,
             self.call,
-            self.is_near,
+            self.near,
         ), wanted
 
     def _links(self) -> list[tuple[int, int]]:
@@ -137,7 +137,7 @@ def as_text(order: Order) -> str:
     terms = tuple([term(each) for each in plan.terms])
     return str(_written((
         plan.inputs, plan.outputs, terms, plan.between, order.results, order.computes, order.inputs,
-        order.outputs, order.transposed, order.fused, order.made_by, order.call, order.is_near,
+        order.outputs, order.transposed, order.fused, order.made_by, order.call, order.near,
     )))  # fmt: skip
 
 
@@ -221,14 +221,14 @@ def fuse_by(
 
     def rule_at(mode: Any, func: Any, kinds: Any, args: tuple[Any, ...], kwargs: Any = None) -> Any:
         inputs, given = args[0], from_text(args[1])
-        if given.is_near and all(_is_small(x, given.fused) for x in inputs):
+        if given.near and all(_is_small(x, given.fused) for x in inputs):
             computes, shape = _dtypes(given.computes), inputs[0].shape
             many = count(given.plan, shape)
             if many * computes[0].itemsize <= given.fused and len({*computes}) == 1:
                 with mode:
                     call = str(_written(given.call))
                     numbers = weights(args[2], call, shape, many, computes[0])
-                    plan = with_arrays(given.plan, shape, numbers, given.transposed)
+                    plan = with_arrays(given.plan, shape, numbers, given.near, given.transposed)
                     part = plan.among(given.inputs, given.outputs)
                     return list(run(part, inputs, _dtypes(given.results), computes))
         return mode.__torch_dispatch__(func, kinds, args, kwargs)

@@ -10,7 +10,7 @@ from torch.fx.experimental.symbolic_shapes import has_static_value
 
 from gridgrad.arrays.autograd import Differentiated, Work, follow
 from gridgrad.arrays.fused import Compiled, Fused
-from gridgrad.arrays.near import is_near
+from gridgrad.arrays.near import edges_of
 from gridgrad.arrays.operator import (
     Order,
     as_text,
@@ -72,11 +72,11 @@ def _is_simple(plan: Plan, dtypes: Sequence[Any], computes: Sequence[Any]) -> bo
 
 def _order(
     plan: Plan, results: Sequence[Any], computes: Sequence[Any], call: tuple[Any, ...] | None = None,
-    near: bool = False,
+    near: int = 0,
 ) -> str:  # fmt: skip
     inputs, outputs = tuple(range(plan.inputs)), tuple(range(plan.outputs))
     names = tuple(map(name_of, results)), tuple(map(name_of, computes))
-    return as_text(Order(plan, *names, inputs, outputs, call=call, is_near=near))
+    return as_text(Order(plan, *names, inputs, outputs, call=call, near=near))
 
 
 def _ordered(inputs: Sequence[Any], order: str) -> tuple[Any, ...]:
@@ -201,13 +201,17 @@ def order_of(
         _, (plan, results, computes, _) = work_out(make, inputs, names, options, more)
     except GridError:
         return None  # it is raised when the compiler reads the same
-    near = call is not None and all(is_near(term.stencil) for term in plan.terms)
+    near = (
+        {0}
+        if call is None
+        else {edges_of(term.stencil, shapes[0][term.dim]) for term in plan.terms}
+    )
     if call is not None:
         plan = bare(plan)
     if not _is_simple(plan, dtypes, computes):
         return None
     _prepare()
-    return _order(plan, results, computes, call, near)
+    return _order(plan, results, computes, call, *near if len(near) == 1 else (0,))
 
 
 @constant

@@ -1,4 +1,4 @@
-"""Stencils all of whose rows read two samples, so that one expression makes all samples of a dim.
+"""Stencils whose rows read two samples, or a third at some edges: one expression makes all samples of a dim.
 
 A row at an edge often reads what the interior's would, with an index that leads beyond moved to the last
 sample on that side, or around to the other. A compiler that fuses makes no memory of such an expression, as
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from gridgrad.boundary import place
+from gridgrad.boundary import Fixed, place
 from gridgrad.stencil import Row, Stencil
 
 
@@ -27,6 +27,8 @@ class Pairs(NamedTuple):
     scale: float
     divisor: "Varied | None"
     """Where it is a difference: that of (f[i + offsets[0]] / 2 - f[i + offsets[1]] / 2)."""
+    thirds: tuple["Third", ...] = ()
+    """Samples that are read besides, at edges, where the derivative is what `Third.added` makes of it."""
 
     def place(self, index: int, n: int) -> int:
         """The sample that an index leads to."""
@@ -48,6 +50,7 @@ class Pairs(NamedTuple):
         """How many samples at either edge are not made as all between them are."""
         varied = (*self.weights, *([] if self.divisor is None else [self.divisor]))
         places = [i for number in varied for i, value in number.others if value != number.inner]
+        places += [third.place for third in self.thirds]
         before = [i + 1 for i in places if 2 * i < n] + [-offset for offset in self.offsets]
         after = [n - i for i in places if 2 * i >= n] + [*self.offsets]
         return max(before), max(after)
@@ -65,6 +68,20 @@ class Pairs(NamedTuple):
             return (first * 0.5 - second * 0.5) * along(self.divisor.as_new(inverses))
         half = along(self.divisor.as_new([0.5 * inverse for inverse in inverses]))
         return first * half - second * half
+
+
+class Third(NamedTuple):
+    """A sample more at a place: its index, its weight, and whether it counts less that place's own sample."""
+
+    place: int
+    index: int
+    weight: Any
+    is_change: bool
+
+    def added(self, total: Any, sample: Any, own: Any) -> Any:
+        """The derivative: of a quarter of it, which cannot overflow, without the third sample."""
+        change = sample * 0.5 - own * 0.5 if self.is_change else sample * 0.5
+        return (total + change * (2 * self.weight)) * 4
 
 
 def _moved(index: int, n: int, wraps: bool) -> int:
@@ -124,17 +141,18 @@ def _is_of_numbers(row: Row) -> bool:
 
 
 class _Read(NamedTuple):
-    """What a row reads of the two samples: their weights, and its divisor."""
+    """What a row reads of the two samples: their weights, and its divisor; and what else."""
 
     first: float
     second: float
     divisor: float
+    third: Third | None = None
 
 
 def _weights(
     i: int, row: Row, way: Callable[[int], int], read: tuple[int, int], n: int | None
 ) -> _Read | None:
-    """What the row at sample i reads at these indices, moved; None if that is not all, and once each."""
+    """What the row at sample i reads at these indices, moved, each once; None if more than one is left."""
     found: dict[Any, float] = {}
     for offset, weight in zip(row.offsets, row.weights, strict=True):
         index: Any = i + offset
@@ -145,9 +163,21 @@ def _weights(
                 return None
             found[index] = weight
     first, second = map(way, read)
-    if first == second or {first, second} != set(found):
+    others = found.keys() - {first, second}
+    if first == second or not {first, second} <= found.keys() or len(others) > 1:
         return None
-    return _Read(found[first], found[second], row.divisor)
+    if not others:
+        return _Read(found[first], found[second], row.divisor)
+    (other,) = others
+    if isinstance(other, Fixed):
+        return None
+    if not row.plain:
+        if i not in (first, second):
+            return None
+        found[i] += found[other]
+    divisor = 4 * row.divisor
+    third = Third(i, other, found[other] / divisor, not row.plain)
+    return _Read(found[first], found[second], divisor, third)
 
 
 def _pairs(
@@ -158,6 +188,8 @@ def _pairs(
         return Varied(inner, tuple(zip(edges, others, strict=True)))
 
     sizes = [abs(w / row.divisor) for row in rows for w in (row.first, row.second)]
+    thirds = tuple(row.third for row in rows if row.third is not None)
+    sizes += [abs(third.weight) for third in thirds]
     if not 1e-30 < min(sizes) <= max(sizes) < 1e30:
         return None
     scale = 2.0 ** math.frexp(max(sizes))[1] if max(sizes) > 1 else 1.0
@@ -173,6 +205,7 @@ def _pairs(
         ),
         scale,
         divisor,
+        thirds,
     )
 
 
