@@ -124,6 +124,16 @@ def test_differences_beyond_the_largest_number_have_quotients_within(dtype):
         torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=0)
 
 
+def test_a_weight_far_smaller_than_another_is_one():
+    x = torch.tensor([1.0, 2.0, 4.0, 8.0])
+    plan = plan_of((4,), None, [np.array([0.0, 1.0, 1.0 + 1e25, 1.0 + 2.5e25])])
+    (found,), (expected,) = (
+        run_fused("given", near_of(plan, (4,), x.dtype), [x]),
+        run(Torch(), plan, [x]),
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+
+
 def test_which_derivatives_are_made_so():
     uneven = np.cumsum(np.random.default_rng(1).uniform(0.5, 1, 9))
     (term,) = plan_of((9,), None, [uneven]).terms

@@ -187,8 +187,8 @@ def _scaled(
 ) -> tuple[Any, Any]:
     """Weights that add up to 1 at most, and a factor for each sample, a power of two, to make up for it.
 
-    It makes up for samples that are halved so many times, too, but leaves a quarter at the places where a third
-    sample is to be added.
+    It makes up for samples that are halved so many times, too, but leaves a quarter at places where a third sample
+    is to be added.
     """
     largest = np.abs(weights).max(axis=0)
     if thirds.any():
@@ -202,4 +202,8 @@ def _scaled(
         )
     if thirds.any():
         sizes[places] -= 2
-    return np.ldexp(weights, -powers).astype(dtype), np.ldexp(np.ones((1, 1)), sizes).astype(dtype)
+    found = np.ldexp(weights, -powers).astype(dtype)
+    # What has no weight is not read: what has one may not lose it.
+    lost = (weights != 0) & (found == 0)
+    found[lost] = np.copysign(np.finfo(dtype).tiny, weights[lost])
+    return found, np.ldexp(np.ones((1, 1)), sizes).astype(dtype)
