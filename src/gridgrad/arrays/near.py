@@ -187,8 +187,8 @@ def _scaled(
 ) -> tuple[Any, Any]:
     """Weights that add up to 1 at most, and a factor for each sample, a power of two, to make up for it.
 
-    It makes up for samples that are halved so many times, too, but leaves a quarter at places where a third sample
-    is to be added.
+    It makes up for samples that are halved so many times, too, but leaves a quarter where a third sample is
+    to be added, at these places.
     """
     largest = np.abs(weights).max(axis=0)
     if thirds.any():

@@ -15,6 +15,7 @@ from gridgrad.stencil import Row, Stencil
 
 # Coordinates of more bytes are told apart by a digest of them.
 _SHORT = 1 << 14
+_NOTHING = Stencil((), Row((0,), (0.0,), plain=True), ())
 
 
 def filled(spacing: Any, coordinates: Sequence[Any]) -> Any:
@@ -47,9 +48,6 @@ def plan_of(call: tuple[Any, ...], shape: Sequence[int], coordinates: Sequence[A
     return plan
 
 
-_NOTHING = Stencil((), Row((0,), (0.0,), plain=True), ())
-
-
 def computes_of(plan: Plan, computes: Sequence[Any]) -> list[Any]:
     """The dtypes to compute in, doubled where the weights are beyond the range of single precision."""
     wide = {torch.float32: torch.float64, torch.complex64: torch.complex128}
@@ -79,7 +77,7 @@ def weights_at(
         plan = plan_of(ast.literal_eval(call), shape, coordinates)
         kind = torch.empty((), dtype=dtype).numpy().dtype
         found = torch.from_numpy(arrays_of(plan, shape, kind))
-        _keep(_made, key, found, [each.nbytes for each in _made.values()])
+        _keep(_made, key, found, [each.nbytes for each in list(_made.values())])
     return found.clone()  # a program may use the memory again for something else
 
 
@@ -128,11 +126,12 @@ def _digest(x: Any) -> bytes:
     if known is not None and np.array_equal(known[0], x):
         return known[1]
     found = hashlib.sha256(x.tobytes()).digest()
-    _keep(_digests, key, (x.copy(), found), [each.nbytes for each, _ in _digests.values()])
+    _keep(_digests, key, (x.copy(), found), [each.nbytes for each, _ in list(_digests.values())])
     return found
 
 
 def _keep(kept: dict[Any, Any], key: Any, value: Any, sizes: Sequence[int]) -> None:
+    """Keep a value besides others of these sizes, or drop those if they are too many bytes."""
     if sum(sizes) > _KEPT:
         kept.clear()
     kept[key] = value
