@@ -267,10 +267,10 @@ def test_other_stencils_are_left_to_pieces(how, n):
 def test_a_third_sample_at_the_edges(n):
     stencil = plan_of(np.zeros((n, 2)), edge_order=2).terms[0].stencil
     found = pairs(stencil, n)
-    assert [(each.place, each.index) for each in found.thirds] == [(0, 2), (n - 1, n - 3)]
+    assert [(each.place, each.read) for each in found.thirds] == [(0, 2), (n - 1, n - 3)]
     if n >= 7:
         back = pairs(plan_of(np.zeros((n, 2)), edge_order=2).adjoint((n, 2)).terms[0].stencil, n)
-        assert [(each.place, each.index) for each in back.thirds] == [(2, 0), (n - 3, n - 1)]
+        assert [(each.place, each.read) for each in back.thirds] == [(2, 0), (n - 3, n - 1)]
 
 
 @pytest.mark.parametrize("n", range(3, 12))

@@ -44,7 +44,7 @@ def piece(found: Pairs | Near, dim: int, arrays: Iterable[Any], begin: int, end:
     for third in found.thirds:
         if third.place == begin:
             own, other = next(arrays), next(arrays)
-            other, own = other.narrow(dim, third.index, 1), own.narrow(dim, begin, 1)
+            other, own = other.narrow(dim, third.read, 1), own.narrow(dim, begin, 1)
             total = third.added(total, other, own)
     return total
 
@@ -89,7 +89,7 @@ def by_index(
     total = found.value([*map(sample, arrays, found.offsets, (own, False, False))], along)
     pairs_of = iter(arrays[len(found.offsets) :])
     for third in found.thirds:
-        other, here = next(pairs_of).narrow(dim, third.index, 1), sample(next(pairs_of), 0, False)
+        other, here = next(pairs_of).narrow(dim, third.read, 1), sample(next(pairs_of), 0, False)
         total = torch.where(place == third.place, third.added(total, other, here), total)
     return total
 
@@ -149,7 +149,7 @@ def by_rows(found: Pairs | Near, x: Any, n: int, step: int, is_given: bool) -> A
 
     total = found.value([*map(sample, found.offsets)], _along(at, x, across))
     for third in found.thirds:
-        other = flat.narrow(1, third.index, 1)
+        other = flat.narrow(1, third.read, 1)
         total = torch.where(at(third.place), third.added(total, other, flat), total)
     if not is_given:
         return total

@@ -71,10 +71,10 @@ class Pairs(NamedTuple):
 
 
 class Third(NamedTuple):
-    """A sample more at a place: its index, its weight, and whether it counts less that place's own sample."""
+    """A sample more, read at a place: its index, its weight, and whether it counts less that place's own sample."""
 
     place: int
-    index: int
+    read: int
     weight: Any
     is_change: bool
 
