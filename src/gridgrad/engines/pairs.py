@@ -71,7 +71,7 @@ class Pairs(NamedTuple):
 
 
 class Third(NamedTuple):
-    """A sample more, read at a place: its index, its weight, and whether it counts less that place's own sample."""
+    """A sample more that is read at a place, its weight, and whether it counts less that place's own."""
 
     place: int
     read: int
