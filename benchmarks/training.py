@@ -46,6 +46,8 @@ PAIRS = (
     Pair("128^2, the same step compiled", "small", "small slices", "slices, compiled"),
     Pair("2048^2 at coordinates, compiled", "uneven", "uneven slices", "slices, compiled"),
     Pair("128^2 at coordinates, compiled", "few uneven", "few uneven slices", "slices, compiled"),
+    Pair("2048^2 at edge order 2, compiled", "edges", "edges slices", "slices, compiled"),
+    Pair("128^2 at edge order 2, compiled", "few edges", "few edges slices", "slices, compiled"),
     Pair("1,000,000 at coordinates, forward and backward", "long", "long torch", "torch.gradient"),
     Pair("1,000 samples, forward and backward", "thousand", "thousand torch", "torch.gradient"),
     Pair("1,000 samples, forward", "forward", "forward torch", "torch.gradient"),
@@ -79,6 +81,8 @@ def measure(rounds: int, budget: float, quick: bool) -> Training:
             partial(_compiled, SQUARE, "small"),
             partial(_uneven, SHEET, "uneven"),
             partial(_uneven, SQUARE, "few uneven"),
+            partial(_compiled, SHEET, "edges", 2),
+            partial(_compiled, SQUARE, "few edges", 2),
         ]
     for group in groups:
         calls = group()
@@ -151,15 +155,15 @@ def _long() -> dict[Hashable, Callable[[], Any]]:
 
 
 def _compiled(
-    shape: tuple[int, ...] = CUBE, name: str = "compiled"
+    shape: tuple[int, ...] = CUBE, name: str = "compiled", edge_order: int = 1
 ) -> dict[Hashable, Callable[[], Any]]:
     import torch
 
     torch._dynamo.reset()
     x = _samples(shape)
     calls: dict[Hashable, Callable[[], Any]] = {
-        name: partial(_step, torch.compile(_by_gradient), x),
-        f"{name} slices": partial(_step, torch.compile(_by_slices), x),
+        name: partial(_step, torch.compile(BY_GRADIENT[edge_order]), x),
+        f"{name} slices": partial(_step, torch.compile(BY_SLICES[edge_order]), x),
     }
     if shape == CUBE:
         calls[f"{name} jax"] = _by_jax(x)
@@ -217,6 +221,10 @@ def _by_gradient(x: Any) -> Any:
     return sum((each * each).sum() for each in gridgrad.gradient(x))
 
 
+def _by_gradient_2(x: Any) -> Any:
+    return sum((each * each).sum() for each in gridgrad.gradient(x, edge_order=2))
+
+
 def _by_slices(x: Any) -> Any:
     """The same loss as one writes it by hand."""
     total = 0.0
@@ -227,6 +235,24 @@ def _by_slices(x: Any) -> Any:
         last = x.narrow(dim, n - 1, 1) - x.narrow(dim, n - 2, 1)
         total = total + sum((each * each).sum() for each in (inner, first, last))
     return total
+
+
+def _by_slices_2(x: Any) -> Any:
+    total = 0.0
+    for dim in range(x.ndim):
+        n = x.shape[dim]
+        inner = (x.narrow(dim, 2, n - 2) - x.narrow(dim, 0, n - 2)) / 2
+        total = total + (inner * inner).sum()
+        for places in ((0, 1, 2), (n - 1, n - 2, n - 3)):
+            edge, near, far = (x.narrow(dim, k, 1) for k in places)
+            end = 2 * (near - edge) - (far - edge) / 2
+            total = total + (end * end).sum()
+    return total
+
+
+# By edge order: both losses.
+BY_GRADIENT = {1: _by_gradient, 2: _by_gradient_2}
+BY_SLICES = {1: _by_slices, 2: _by_slices_2}
 
 
 def _step(loss: Callable[[Any], Any], x: Any) -> Any:
