@@ -38,7 +38,7 @@ def plan_of(f, x, dim: int, edge_order: int):
     st.integers(1, 2),
     st.sampled_from(["line", "rows", "columns", "complex", "every second"]),
     st.sampled_from([None, np.nan, np.inf]),
-    st.booleans(),
+    st.integers(0, 2),
 )
 def test_made_weights_agree_with_kept_ones(seed, n, kind, dtype, edge_order, form, odd, back):
     rng = np.random.default_rng(seed)
@@ -57,7 +57,9 @@ def test_made_weights_agree_with_kept_ones(seed, n, kind, dtype, edge_order, for
     positions._known.clear()
     kept = plan_of(f, x, dim, edge_order)
     assert kept.terms[0].stencil.line is None
-    if back:
+    if n < 16:
+        back = min(back, 1)  # no line is so short that its transpose has no interior
+    for _ in range(back):
         plan, kept = plan.adjoint(f.shape), kept.adjoint(f.shape)
     compute = np.result_type(f.dtype, dtype)
     out = np.full(f.shape, 7, compute)

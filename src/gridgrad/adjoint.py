@@ -4,7 +4,7 @@ A derivative is a matrix times the samples; its transpose takes gradients of res
 samples, and is a stencil again, which the same engines run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import array_api_compat
@@ -37,6 +37,8 @@ def transposed(stencil: Stencil, n: int) -> Stencil:
     # The compiler reads this code, and keeps what it finds itself; lengths that are symbols have no hash.
     # Weights that are on a device, where nobody looks at them, are made anew for every call.
     # So are those of a long line, with which it is not kept either.
+    if isinstance(stencil.interior.weights, _Turned):
+        return stencil.interior.weights.stencil
     if is_compiling() or type(n) is not int or stencil.line is not None or _is_elsewhere(stencil):
         return _transpose(stencil, n)
     found = _made.get((id(stencil), n))
@@ -49,11 +51,23 @@ def transposed(stencil: Stencil, n: int) -> Stencil:
     return found[1]
 
 
+class _Turned(Later):
+    """The weights of a long line's transpose, and what that is the transpose of."""
+
+    def __init__(self, stencil: Stencil, row: Callable[[], Row]) -> None:
+        super().__init__(row, len(stencil.interior.offsets))
+        self.stencil = stencil
+
+
 def _is_elsewhere(stencil: Stencil) -> bool:
     return not isinstance(stencil.interior.weights[0], (float, np.ndarray))
 
 
 def _transpose(stencil: Stencil, n: int) -> Stencil:
+    if stencil.interior.plain and stencil.line is not None:
+        stencil = stencil._replace(
+            line=None
+        )  # no engine makes weights of such a window's transpose
     offsets = stencil.interior.offsets
     below, above = -min(offsets), max(offsets)
     rows = (*stencil.lower, *stencil.upper)
@@ -79,10 +93,13 @@ def _transpose(stencil: Stencil, n: int) -> Stencil:
         weights = [_divided(w, stencil.interior)[rows] for w in stencil.interior.weights]
         return turned(Row(offsets, weights))
 
-    is_later, back = stencil.line is not None, tuple(-o for o in reversed(offsets))
+    if stencil.line is None:
+        row = inner()
+    else:
+        row = Row(tuple(-o for o in reversed(offsets)), _Turned(stencil, inner), plain=True)
     return Stencil(
         tuple(_column(j, ((i, w) for i, k, w in low if k == j)) for j in range(lower)),
-        Row(back, Later(inner, len(back)), plain=True) if is_later else inner(),
+        row,
         tuple(_column(j, ((i, w) for i, k, w in high if k == j)) for j in range(-upper, 0)),
         stencil.fits_single,
         stencil.line,
@@ -96,6 +113,13 @@ def turned(row: Row) -> Row:
         w[above - o : len(w) - below - o] for o, w in zip(row.offsets, row.weights, strict=True)
     ]
     return Row(tuple(-o for o in reversed(row.offsets)), tuple(weights[::-1]), plain=True)
+
+
+def part_of_line(stencil: Stencil, start: int, stop: int) -> Row:
+    """The interior's row of a long line for some samples, counted from either edge."""
+    beyond = 1 + stencil.interior.plain
+    row = row_of_line(stencil.line[start - beyond : stop + beyond or None])
+    return turned(row) if stencil.interior.plain else row
 
 
 def _reversed(row: Row) -> Row:
@@ -146,10 +170,7 @@ def _inner(stencil: Stencil, start: int, stop: int) -> Iterator[tuple[int, int, 
     row, zero = stencil.interior, len(stencil.lower) if start >= 0 else -len(stencil.upper)
     if stencil.line is not None:
         # These alone: the engine makes the others.
-        row, zero = (
-            row_of_line(stencil.line[start - 1 : stop + 1 or None]),
-            start if start >= 0 else stop,
-        )
+        row, zero = part_of_line(stencil, start, stop), start if start >= 0 else stop
     for i in range(start, stop):
         for offset, weight in zip(row.offsets, row.weights, strict=True):
             if not isinstance(weight, float):

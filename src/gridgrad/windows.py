@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gridgrad.adjoint import turned
+from gridgrad.adjoint import part_of_line
 from gridgrad.boundary import PERIODIC, Fixed, place
-from gridgrad.discretization import row_of_line
 from gridgrad.stencil import Later, Row, Stencil
 
 
@@ -101,9 +100,8 @@ def window(stencil: Stencil, n: int, held: Span, makes_weights: bool = False) ->
         offsets, plain = stencil.interior.offsets, stencil.interior.plain
         begin = max(0, held.first + below * plain)
         line, line_from = stencil.line[begin : held.last + above * plain], begin - held.first
-        around = 1 + plain
-        near = stencil.line[first + around * below : last + around * above]
-        interior = Row(offsets, Later(partial(_row_of_line, near, plain), 3), plain=plain)
+        made = partial(part_of_line, stencil, first, last)
+        interior = Row(offsets, Later(made, len(offsets)), plain=plain)
     else:
         weights: Sequence[Any] = stencil.interior.weights
         if not isinstance(weights[0], float):
@@ -137,9 +135,3 @@ def _read(row: Row, n: int, first: int, last: int) -> Span:
     places = [place(first + offset, n, row.sides) for offset in (*offsets, 0)]
     held = [each for each in places if not isinstance(each, Fixed)]
     return Span(min(held), max(held) + 1)
-
-
-def _row_of_line(line: Any, plain: bool) -> Row:
-    """The row of a part of a long line, or of its transpose, which few engines ask for."""
-    row = row_of_line(line)
-    return turned(row) if plain else row
