@@ -134,6 +134,32 @@ def test_windows_of_long_lines_give_what_the_whole_gives(seed, n, back, data):
     assert asked[near].tobytes() == of_all[held.first : held.last][near].tobytes()
 
 
+@pytest.mark.parametrize("n", [16_384, 16_385, 30_000])
+@pytest.mark.parametrize("edge_order", [1, 2])
+def test_a_second_derivative_took_the_transpose_for_the_line_itself(n, edge_order):
+    rng = np.random.default_rng(n)
+    x = np.cumsum(rng.uniform(0.5, 1.5, n))
+    f, v, w = (torch.from_numpy(rng.standard_normal(n)).requires_grad_() for _ in range(3))
+
+    def derivative(f):
+        return gridgrad.gradient(f, spacing=x, edge_order=edge_order)[0]
+
+    (back,) = torch.autograd.grad(derivative(f), f, v, create_graph=True)
+    (again,) = torch.autograd.grad(back, v, w)
+    assert torch.equal(again, derivative(w))
+
+
+@pytest.mark.parametrize("n", [16_384, 16_385])
+def test_coordinates_that_changed_before_a_backward_pass(n):
+    rng = np.random.default_rng(n)
+    f, v, x = (torch.from_numpy(rng.uniform(0.5, 1.5, n)) for _ in range(3))
+    x = x.cumsum(0)
+    found = gridgrad.gradient(f.requires_grad_(), spacing=(x,))[0]
+    x *= 3
+    (back,) = torch.autograd.grad(found, f, v)
+    torch.testing.assert_close((found * v).sum(), (back * f).sum())
+
+
 def test_a_backward_pass_kept_the_weights_of_every_long_line():
     x = torch.ones(20_000, dtype=torch.float64, requires_grad=True)
     before = len(adjoint._made)

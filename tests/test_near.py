@@ -12,7 +12,7 @@ from gridgrad.arrays import fused
 from gridgrad.arrays.near import arrays_of, count, edges_of, with_arrays
 from gridgrad.arrays.torch import Torch
 from gridgrad.calls import work_out
-from gridgrad.errors import GridError
+from gridgrad.errors import GridError, NonMonotonicWarning
 from gridgrad.operators import _derivative, _gradient
 from gridgrad.plan import gradient_plan
 
@@ -147,6 +147,24 @@ def test_which_derivatives_are_made_so():
         assert edges_of(other.stencil, 9) == 0
     (back,) = gradient_plan({0: term.stencil}).adjoint((9,)).terms
     assert edges_of(back.stencil, 9) == 0
+
+
+@pytest.mark.parametrize("side", ["forward", "backward"])
+@pytest.mark.parametrize(
+    ("order", "accuracy", "edge_order"), [(1, 2, 2), (2, 1, 1), (1, 2, 1), (1, 1, 1)]
+)
+def test_rows_of_other_places_looked_like_these(side, order, accuracy, edge_order):
+    options = (0, None, np.arange(9.0) ** 1.5, accuracy, edge_order, "one-sided", None, side)
+    x = torch.empty(9, dtype=torch.float64)
+    (term,) = work_out(_derivative, (x,), ("input",), options, (order, 0))[1].plan.terms
+    assert edges_of(term.stencil, 9) == 0
+
+
+def test_an_edge_sample_without_a_weight_is_refused():
+    with pytest.warns(NonMonotonicWarning):
+        plan = plan_of((8,), None, [np.array([0, 1, -1, 3, 4.5, 6, 8, 9])], edge_order=2)
+    with pytest.raises(GridError, match="turn back at an edge"):
+        arrays_of(plan, (8,), np.dtype("f8"))
 
 
 @pytest.mark.parametrize("gap", [1e-40, 1e40])

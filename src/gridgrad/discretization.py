@@ -150,8 +150,8 @@ def _from_positions(
     key = (how, axis.period, accuracies)
     if key not in positions.made:
         # A long line's weights are not kept: they would be several times as large as its samples.
-        plain = shift == 0 and (how.order, how.offsets) == (1, (-1, 0, 1))
-        line = positions.line if plain and axis.n > _LONG else None
+        is_of_three = shift == 0 and (how.order, how.offsets) == (1, (-1, 0, 1))
+        line = positions.line if is_of_three and axis.n > _LONG else None
         with np.errstate(all="ignore"):
             found = _lay_out(axis.n, how, row, later=line is not None)
             fits = line is not None or _fits_single(found)
@@ -269,6 +269,18 @@ def _fits_single(stencil: Stencil) -> bool:
         for number in (*row.weights, row.divisor)
     ]
     return all(np.all((size == 0) | ((size > _TINY) & (size < _HUGE))) for size in numbers)
+
+
+def owning(stencil: Stencil) -> Stencil:
+    """The stencil with a copy of its line, if it has one: whoever gave the coordinates may change them.
+
+    A transpose is left as it is: it is made of a stencil that was asked before.
+    """
+    if stencil.line is None or stencil.interior.plain:
+        return stencil
+    line, offsets = stencil.line.copy(), stencil.interior.offsets
+    weights = Later(partial(row_of_line, line), len(offsets))
+    return stencil._replace(interior=Row(offsets, weights), line=line)
 
 
 def row_of_line(line: Any) -> Row:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gridgrad.adjoint import transposed
+from gridgrad.discretization import owning
 from gridgrad.stencil import Stencil
 
 
@@ -104,6 +105,10 @@ class Plan(NamedTuple):
         return self._replace(
             terms=tuple(t._replace(stencil=t.stencil.linear()) for t in self.terms)
         )
+
+    def owning(self) -> "Plan":
+        """The plan with copies of what its caller may change later: the coordinates of long lines."""
+        return self._replace(terms=tuple(t._replace(stencil=owning(t.stencil)) for t in self.terms))
 
     def adjoint(self, shape: Sequence[int]) -> "Plan":
         """The transpose: the plan that takes gradients of the outputs to gradients of the inputs.

@@ -86,7 +86,8 @@ class Stencil(NamedTuple):
     upper: tuple[Row, ...]
     fits_single: bool = True  # whether weights and divisors are in the range of single precision
     # The coordinates, from that of sample `line_from` on, if an engine may make the weights of an interior
-    # sample from its two neighbours'; those of a transpose's from what its neighbours weight it with.
+    # sample from its two neighbours'. Where the interior's row is plain, they are those of what it is the
+    # transpose of: a sample's weights are what its neighbours weight it with. It may be the caller's memory.
     line: Any = None
     line_from: int = 0
 

@@ -128,9 +128,8 @@ class Distributed(Torch):
                 raise GridError(
                     "A complex spacing is not differentiated on DTensors; detach input."
                 )
-            return follow(
-                Differentiated, Work(partial(self._run, layout), plan, results, computes), inputs
-            )
+            work = Work(partial(self._run, layout), plan.owning(), results, computes)
+            return follow(Differentiated, work, inputs)
         if plan.between:
             found: list[Any] = [None] * plan.outputs
             for dtype, chosen, part in plan.by_key(computes):

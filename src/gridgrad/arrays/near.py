@@ -113,13 +113,15 @@ def edges_of(stencil: Stencil, n: int) -> int:
     2
     """
     rows = (*stencil.lower, stencil.interior, *stencil.upper)
-    is_open = all(row.sides is None and not row.plain for row in rows)
-    offsets = [row.offsets for row in rows]
-    for edges in ((0, 1), (-1, 0)), ((0, 1, 2), (-2, -1, 0)):
-        if is_open and offsets == [edges[0], _AROUND, edges[1]]:
-            # Of 5 samples both edges read the one in the middle.
-            return len(edges[0]) if n != 5 or len(edges[0]) == 2 else 0
-    return 0
+    if stencil.interior.offsets != _AROUND or not len(stencil.lower) == len(stencil.upper) == 1:
+        return 0
+    if any(row.sides is not None or row.plain for row in rows):
+        return 0
+    lower, _, upper = (row.offsets for row in rows)
+    if lower == (0, 1) and upper == (-1, 0):
+        return 2
+    # Of 5 samples both edges read the one in the middle.
+    return 3 if lower == (0, 1, 2) and upper == (-2, -1, 0) and n != 5 else 0
 
 
 def count(plan: Plan, shape: Sequence[int]) -> int:
@@ -137,7 +139,7 @@ def arrays_of(plan: Plan, shape: Sequence[int], dtype: Any) -> Any:
     Each has the arrays of the derivative, those of its transpose, and for either edge a quarter of the weight
     of the third sample that it reads, or 0.
 
-    Raises `GridError` for weights beyond the range of the dtype.
+    Raises `GridError` for weights beyond the range of the dtype, and for an edge sample without a weight.
     """
     found = [_arrays(term.stencil, shape[term.dim], dtype, term.dim) for term in plan.terms]
     return np.concatenate([each.ravel() for arrays in found for each in arrays])
@@ -172,6 +174,11 @@ def _arrays(stencil: Stencil, n: int, dtype: Any, dim: int) -> list[Any]:
             else:
                 weights[1 + offset, first:last] = weight / row.divisor
     before, own, after = weights
+    if not own[[0, -1]].all():
+        raise GridError(
+            f"coordinates for dim {dim} turn back at an edge so that the sample there has no weight, "
+            "which no compiled program is made for."
+        )
     back = np.zeros_like(weights)
     back[0, 1:], back[1], back[2, :-1] = after[:-1], own, before[1:]
     ahead = np.stack([before, np.where(own == 0, 0, after)])

@@ -183,7 +183,7 @@ class Torch(Standard):
             )
             return found
         if any(map(_is_followed, inputs)) and _is_known(plan):
-            found = follow(Followed, Work(self.run, plan, results, computes), inputs)
+            found = follow(Followed, Work(self.run, plan.owning(), results, computes), inputs)
             if out is None:
                 return found
             return tuple(array.copy_(value) for array, value in zip(out, found, strict=True))

@@ -13,14 +13,14 @@ CALL_BYTES = 8 * 13
 # Bytes of a row that are worked on at a time where what is made of them is used again: few enough for that
 # to stay in the first-level cache; enough that what is done once a chunk costs little.
 CHUNK_BYTES = 12 << 10
-# The weights that are made for a chunk, of three neighbours: a row each, with two more for those around it.
-OWN_BYTES = CHUNK_BYTES + 64
 # The same where it is not: as many as samples at the edges inside them, which are kept meanwhile, allow.
 STRETCH_BYTES = 64 << 10
 # Those samples, at most an eighth of it and of its first and last period a sixteenth each.
 PATCHES_BYTES = STRETCH_BYTES // 4
 # Bytes of a line of the cache, and of what loops make at a time at most.
 CACHE_LINE = 64
+# The weights of three neighbours that are made for a chunk: a row each, with those of two samples more.
+OWN_BYTES = CHUNK_BYTES + CACHE_LINE
 MOST_LANES = CACHE_LINE // 4
 # Bytes after which lines share a set of the first-level cache.
 PAGE = 4096
