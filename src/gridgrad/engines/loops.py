@@ -102,11 +102,11 @@ def line_weights(room, stride, line, size, n, s):
 def singles(
     target, pitch, ahead, behind, weights, count, first, last, origin, run, period, divisor, s
 ):
-    """Weighted differences, summed up for single samples: `run` neighbours in each period from `origin` on.
+    """Sums of weighted differences for single samples: `run` neighbours in each period from `origin` on.
 
-    Of these they are made from sample `first` to `last`. The tables' addresses are those of sample `first`.
-    What is made of sample `origin` goes to `target`, and that of each period `pitch` numbers after that of the
-    one before.
+    They are made from sample `first` to `last`. The tables' addresses are those of sample `first`. What is
+    made of sample `origin` goes to `target`, and that of each period `pitch` numbers after that of the one
+    before.
     """
     out, finite, k = pointer(target, s), True, 0
     plus, minus, w = integers(ahead), integers(behind), pointer(weights, s)
