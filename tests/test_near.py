@@ -93,8 +93,12 @@ def test_it_is_what_the_reference_makes(work, way, vector):
     assert len(found) == len(expected)
     for mine, other in zip(found, expected, strict=True):
         assert (mine.dtype, mine.shape) == (other.dtype, other.shape)
-        assert torch.equal(mine.isnan(), other.isnan())
-        assert torch.equal(mine.isinf(), other.isinf())
+        assert torch.equal(mine.isfinite(), other.isfinite())
+        # An edge's third sample counts less its neighbour, not the sample itself: what that makes infinite is
+        # no difference of two that are.
+        assert not (mine.isnan() & ~other.isnan()).any()
+        if not any(x.isinf().any() for x in inputs):
+            assert torch.equal(mine.isnan(), other.isnan())
         error = (mine.double() - other.double())[other.isfinite()].abs()
         assert not len(error) or float(error.max()) <= 2 * torch.finfo(dtype).eps * size
 
@@ -160,11 +164,19 @@ def test_rows_of_other_places_looked_like_these(side, order, accuracy, edge_orde
     assert edges_of(term.stencil, 9) == 0
 
 
-def test_an_edge_sample_without_a_weight_is_refused():
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("shape", [(8,), (4, 8), (8, 4)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_an_edge_sample_without_a_weight_is_not_read(way, shape, transposed):
+    x = np.array([0, 1, -1, 3, 4.5, 6, 8, 7])
     with pytest.warns(NonMonotonicWarning):
-        plan = plan_of((8,), None, [np.array([0, 1, -1, 3, 4.5, 6, 8, 9])], edge_order=2)
-    with pytest.raises(GridError, match="turn back at an edge"):
-        arrays_of(plan, (8,), np.dtype("f8"))
+        plan = plan_of(shape, shape.index(8), [x], edge_order=2)
+    samples = torch.from_numpy(np.random.default_rng(1).standard_normal(shape))
+    for odd in (0.0, torch.nan, torch.inf):
+        samples.select(shape.index(8), 0)[...] = odd
+        found = run_fused(way, near_of(plan, shape, samples.dtype, transposed), [samples])
+        expected = run(Torch(), plan.adjoint(shape) if transposed else plan, [samples])
+        torch.testing.assert_close(found, expected, equal_nan=True)
 
 
 @pytest.mark.parametrize("gap", [1e-40, 1e40])

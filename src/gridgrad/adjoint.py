@@ -115,11 +115,10 @@ def turned(row: Row) -> Row:
     return Row(tuple(-o for o in reversed(row.offsets)), tuple(weights[::-1]), plain=True)
 
 
-def part_of_line(stencil: Stencil, start: int, stop: int) -> Row:
-    """The interior's row of a long line for some samples, counted from either edge."""
-    beyond = 1 + stencil.interior.plain
-    row = row_of_line(stencil.line[start - beyond : stop + beyond or None])
-    return turned(row) if stencil.interior.plain else row
+def part_of_line(line: Any, plain: bool) -> Row:
+    """The row of a part of a long line, or of its transpose: not for the one or two samples at its ends."""
+    row = row_of_line(line)
+    return turned(row) if plain else row
 
 
 def _reversed(row: Row) -> Row:
@@ -170,7 +169,9 @@ def _inner(stencil: Stencil, start: int, stop: int) -> Iterator[tuple[int, int, 
     row, zero = stencil.interior, len(stencil.lower) if start >= 0 else -len(stencil.upper)
     if stencil.line is not None:
         # These alone: the engine makes the others.
-        row, zero = part_of_line(stencil, start, stop), start if start >= 0 else stop
+        beyond = 1 + row.plain
+        row = part_of_line(stencil.line[start - beyond : stop + beyond or None], row.plain)
+        zero = start if start >= 0 else stop
     for i in range(start, stop):
         for offset, weight in zip(row.offsets, row.weights, strict=True):
             if not isinstance(weight, float):

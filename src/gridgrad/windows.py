@@ -100,7 +100,9 @@ def window(stencil: Stencil, n: int, held: Span, makes_weights: bool = False) ->
         offsets, plain = stencil.interior.offsets, stencil.interior.plain
         begin = max(0, held.first + below * plain)
         line, line_from = stencil.line[begin : held.last + above * plain], begin - held.first
-        made = partial(part_of_line, stencil, first, last)
+        around = 1 + plain
+        part = stencil.line[first + around * below : last + around * above]
+        made = partial(part_of_line, part, plain)
         interior = Row(offsets, Later(made, len(offsets)), plain=plain)
     else:
         weights: Sequence[Any] = stencil.interior.weights

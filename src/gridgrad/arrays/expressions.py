@@ -43,9 +43,7 @@ def piece(found: Pairs | Near, dim: int, arrays: Iterable[Any], begin: int, end:
     total = found.value(samples, along)
     for third in found.thirds:
         if third.place == begin:
-            own, other = next(arrays), next(arrays)
-            other, own = other.narrow(dim, third.read, 1), own.narrow(dim, begin, 1)
-            total = third.added(total, other, own)
+            total = third.added(total, lambda i: next(arrays).narrow(dim, i, 1))
     return total
 
 
@@ -87,10 +85,10 @@ def by_index(
     along = _along(lambda i: place == i, first, across, apart)
     own = own and not found.wraps and 0 not in found.offsets
     total = found.value([*map(sample, arrays, found.offsets, (own, False, False))], along)
-    pairs_of = iter(arrays[len(found.offsets) :])
+    others = iter(arrays[len(found.offsets) :])
     for third in found.thirds:
-        other, here = next(pairs_of).narrow(dim, third.read, 1), sample(next(pairs_of), 0, False)
-        total = torch.where(place == third.place, third.added(total, other, here), total)
+        there = third.added(total, lambda i: next(others).narrow(dim, i, 1))
+        total = torch.where(place == third.place, there, total)
     return total
 
 
@@ -149,8 +147,8 @@ def by_rows(found: Pairs | Near, x: Any, n: int, step: int, is_given: bool) -> A
 
     total = found.value([*map(sample, found.offsets)], _along(at, x, across))
     for third in found.thirds:
-        other = flat.narrow(1, third.read, 1)
-        total = torch.where(at(third.place), third.added(total, other, flat), total)
+        there = third.added(total, lambda i: flat.narrow(1, i, 1))
+        total = torch.where(at(third.place), there, total)
     if not is_given:
         return total
     ends = _ends(found, x.reshape(rows, -1, n, step)[:: rows - 1], rows).reshape(2, length)

@@ -97,11 +97,12 @@ def near(stencil: Stencil, n: int) -> Near | None:
     if not isinstance(parts[0], Part):
         return None
     thirds = []
-    for row, edge, far in zip(
-        (*stencil.lower, *stencil.upper), (0, n - 1), (2, n - 3), strict=False
-    ):
-        place, index = (far, edge) if plain else (edge, far)
-        thirds.append(Third(place, index, row.weights[0], not plain))
+    edges = (0, 1, 2), (n - 1, n - 2, n - 3)
+    for row, (edge, neighbour, far) in zip((*stencil.lower, *stencil.upper), edges, strict=False):
+        ends = (
+            (far, edge, row.weights[0], None) if plain else (edge, far, row.weights[0], neighbour)
+        )
+        thirds.append(Third(*ends))
     return Near(tuple(parts), plain, tuple(thirds))
 
 
@@ -139,7 +140,7 @@ def arrays_of(plan: Plan, shape: Sequence[int], dtype: Any) -> Any:
     Each has the arrays of the derivative, those of its transpose, and for either edge a quarter of the weight
     of the third sample that it reads, or 0.
 
-    Raises `GridError` for weights beyond the range of the dtype, and for an edge sample without a weight.
+    Raises `GridError` for weights beyond the range of the dtype.
     """
     found = [_arrays(term.stencil, shape[term.dim], dtype, term.dim) for term in plan.terms]
     return np.concatenate([each.ravel() for arrays in found for each in arrays])
@@ -174,14 +175,12 @@ def _arrays(stencil: Stencil, n: int, dtype: Any, dim: int) -> list[Any]:
             else:
                 weights[1 + offset, first:last] = weight / row.divisor
     before, own, after = weights
-    if not own[[0, -1]].all():
-        raise GridError(
-            f"coordinates for dim {dim} turn back at an edge so that the sample there has no weight, "
-            "which no compiled program is made for."
-        )
     back = np.zeros_like(weights)
     back[0, 1:], back[1], back[2, :-1] = after[:-1], own, before[1:]
     ahead = np.stack([before, np.where(own == 0, 0, after)])
+    if thirds.any():
+        # A third sample counts less the neighbour, so that a sample without a weight is not read.
+        ahead[1, 0], ahead[0, -1] = -own[0], -own[-1]
     found = [
         np.concatenate(_scaled(each, thirds, places, halves, dtype, dim))
         for each, places, halves in ((ahead, [0, n - 1], 1), (back, [2, n - 3], 0))

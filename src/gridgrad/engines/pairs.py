@@ -71,16 +71,18 @@ class Pairs(NamedTuple):
 
 
 class Third(NamedTuple):
-    """A sample more that is read at a place, its weight, and whether it counts less that place's own."""
+    """A sample more that is read at a place, its weight, and which it counts less than, if any."""
 
     place: int
     read: int
     weight: Any
-    is_change: bool
+    minus: int | None
 
-    def added(self, total: Any, sample: Any, own: Any) -> Any:
+    def added(self, total: Any, sample: Callable[[int], Any]) -> Any:
         """The derivative: of a quarter of it, which cannot overflow, without the third sample."""
-        change = sample * 0.5 - own * 0.5 if self.is_change else sample * 0.5
+        change = sample(self.read) * 0.5
+        if self.minus is not None:
+            change = change - sample(self.minus) * 0.5
         return (total + change * (2 * self.weight)) * 4
 
 
@@ -176,7 +178,7 @@ def _weights(
             return None
         found[i] += found[other]
     divisor = 4 * row.divisor
-    third = Third(i, other, found[other] / divisor, not row.plain)
+    third = Third(i, other, found[other] / divisor, None if row.plain else i)
     return _Read(found[first], found[second], divisor, third)
 
 
