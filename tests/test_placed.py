@@ -9,6 +9,8 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 import gridgrad
 from gridgrad.arrays import placed
+from gridgrad.arrays.near import count
+from gridgrad.arrays.operator import from_text
 from gridgrad.errors import GridError
 
 pytestmark = pytest.mark.filterwarnings(
@@ -274,6 +276,17 @@ def test_the_operator_is_one_as_pytorch_wants_them():
     c = torch.from_numpy(ACROSS)
     text = order_of(x, c)
     torch.library.opcheck(torch.ops.gridgrad.run_at.default, ([x], text, [c]))
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_the_operator_of_weights_is_one_as_pytorch_wants_them(kind):
+    x, c = torch.randn(N, M, dtype=kind), torch.from_numpy(ACROSS)
+    given = from_text(order_of(x, c))
+    arguments = [c], repr(given.call), [N, M], count(given.plan, (N, M)), kind
+    torch.library.opcheck(torch.ops.gridgrad.weights_at.default, arguments)
+    first, again = (torch.ops.gridgrad.weights_at.default(*arguments) for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.data_ptr() != again.data_ptr()  # a program may write to what it got
 
 
 def test_its_derivatives_are_those_of_differences():
