@@ -3,7 +3,7 @@
 Each reads its samples another way: by index, as the next ones in memory, or as pieces laid end to end.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice, pairwise, repeat
 from typing import Any
 
@@ -84,12 +84,14 @@ def by_index(
 
     along = _along(lambda i: place == i, first, across, apart)
     own = own and not found.wraps and 0 not in found.offsets
-    total = found.value([*map(sample, arrays, found.offsets, (own, False, False))], along)
     others = iter(arrays[len(found.offsets) :])
-    for third in found.thirds:
-        there = third.added(total, lambda i: next(others).narrow(dim, i, 1))
-        total = torch.where(place == third.place, there, total)
-    return total
+
+    def another(i: int, is_own: bool) -> Any:
+        x = next(others)
+        return sample(x, 0, False) if is_own else x.narrow(dim, i, 1)
+
+    samples = [*map(sample, arrays, found.offsets, (own, False, False))]
+    return _with_thirds(found, samples, along, lambda i: place == i, another)
 
 
 def by_rows(found: Pairs | Near, x: Any, n: int, step: int, is_given: bool) -> Any:
@@ -145,15 +147,36 @@ def by_rows(found: Pairs | Near, x: Any, n: int, step: int, is_given: bool) -> A
         )
         return row.reshape(length).as_strided((length,), (1,))
 
-    total = found.value([*map(sample, found.offsets)], _along(at, x, across))
-    for third in found.thirds:
-        there = third.added(total, lambda i: flat.narrow(1, i, 1))
-        total = torch.where(at(third.place), there, total)
+    def another(i: int, is_own: bool) -> Any:
+        return flat if is_own else flat.narrow(1, i, 1)
+
+    samples = [*map(sample, found.offsets)]
+    total = _with_thirds(found, samples, _along(at, x, across), at, another)
     if not is_given:
         return total
     ends = _ends(found, x.reshape(rows, -1, n, step)[:: rows - 1], rows).reshape(2, length)
     row = places_of(0, flat, range(rows))
     return torch.where((row == 0) | (row == rows - 1), ends[index.clamp(max=1)], total)
+
+
+def _with_thirds(
+    found: Pairs | Near,
+    samples: Sequence[Any],
+    along: Callable[[Any], Any],
+    at: Callable[[int], Any],
+    another: Callable[[int, bool], Any],
+) -> Any:
+    """The derivative of these samples and, at edges, of others, which `another` reads, told of the own."""
+    total = found.value(samples, along)
+    for third in found.thirds:
+
+        def sample(i: int, place: int = third.place) -> Any:
+            if i - place in found.offsets:  # which is read there as it is
+                return samples[found.offsets.index(i - place)]
+            return another(i, i == place)
+
+        total = torch.where(at(third.place), third.added(total, sample), total)
+    return total
 
 
 def _ends(found: Pairs | Near, x: Any, rows: int) -> Any:
