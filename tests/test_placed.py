@@ -50,12 +50,17 @@ CALLS = {
     "with-ends": lambda x, c: gridgrad.gradient(x, spacing=(c,), edge_order=3),
     "both-ways": lambda x, c: gridgrad.gradient(x, spacing=(DOWN, c)),
     "divergence": lambda x, c: (gridgrad.divergence((x, 2 * x), spacing=(DOWN, c)),),
+    "curl": lambda x, c: (gridgrad.curl((x, 2 * x), spacing=(DOWN, c)),),
+    "jacobian": lambda x, c: sum(gridgrad.jacobian((x, x * 3), spacing=(DOWN, c)), ()),
+    "directional": lambda x, c: (
+        gridgrad.directional_derivative(x, (1.0, -0.5), spacing=(DOWN, c)),
+    ),
     "hessian": lambda x, c: gridgrad.hessian(x, spacing=(1, c))[0],
 }
 
 
 # Those that are made of PyTorch's own operations, whose last bits may differ.
-FUSED = {"one", "bare", "with-a-step", "both-ways", "divergence"}
+FUSED = {"one", "bare", "with-a-step", "both-ways", "divergence", "curl", "jacobian", "directional"}
 
 
 @pytest.fixture(autouse=True)
