@@ -118,7 +118,7 @@ def _half() -> Calls:
         x = torch.rand(CUBE, device="cuda").to(dtype)
         out = [torch.empty_like(x) for _ in CUBE]
         name = str(dtype).removeprefix("torch.")
-        calls[name] = lambda x=x, out=out: gridgrad.gradient(x, out=out)  # type: ignore[misc]
+        calls[name] = lambda x=x, out=out: gridgrad.gradient(x, out=out)  # type: ignore[misc]  # mypy infers no lambda with defaults
     source = torch.rand(x.numel(), device="cuda")
     target = torch.empty_like(source)
     calls["half copy"] = lambda: target.copy_(source)

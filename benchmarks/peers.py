@@ -141,12 +141,12 @@ def _jax(data: Data) -> Call:
     import jax
     import jax.numpy as jnp
 
-    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
+    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]  # JAX does not type it
     axis = data.case.differentiated
     spacing = [jnp.asarray(s) if isinstance(s, np.ndarray) else s for s in data.spacing]
     compiled = jax.jit(lambda x: jnp.gradient(x, *spacing, axis=axis))
     x = jnp.asarray(data.x)
-    return lambda: jax.block_until_ready(compiled(x))  # type: ignore[no-untyped-call]
+    return lambda: jax.block_until_ready(compiled(x))  # type: ignore[no-untyped-call]  # JAX does not type it
 
 
 def _findiff(data: Data) -> Call:

@@ -411,7 +411,10 @@ def check_refusals(meshes):
     grid, kinds = gridgrad.GridError, gridgrad.errors.GridTypeError
     partial = DTensor.from_local(x, mesh, [Partial()], run_check=False)
     refused(grid, "input must not be a DTensor that is Partial", lambda: gridgrad.gradient(partial))
-    both = lambda *components: lambda: gridgrad.divergence(components)  # noqa: E731
+
+    def both(*components):
+        return lambda: gridgrad.divergence(components)
+
     refused(kinds, "components[1] must be a DTensor", both(part, x))
     refused(kinds, "components[1] must be an array of the same library", both(x, part))
     refused(grid, "components[1] must lie on its ranks", both(part, spread(x, mesh, [Shard(1)])))

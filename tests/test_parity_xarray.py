@@ -13,9 +13,9 @@ import xarray as xr
 import gridgrad.xarray  # it registers the accessor
 
 with_x64 = jax.config.jax_enable_x64
-from xarray.tests import test_dataset as xarrays_tests  # noqa: E402
-from xarray.tests import test_duck_array_wrapping as xarrays_duck_tests  # noqa: E402
-from xarray.tests import test_units as xarrays_unit_tests  # noqa: E402
+from xarray.tests import test_dataset as xarrays_tests  # noqa: E402  # what JAX was told is read first: these change it
+from xarray.tests import test_duck_array_wrapping as xarrays_duck_tests  # noqa: E402  # what JAX was told is read first: these change it
+from xarray.tests import test_units as xarrays_unit_tests  # noqa: E402  # what JAX was told is read first: these change it
 
 # They have xarray warn, in this process, of every file that is left to be closed by itself.
 xr.set_options(warn_for_unclosed_files=False)

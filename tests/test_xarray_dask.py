@@ -12,18 +12,6 @@ import gridgrad.xarray
 from .labelled import winds
 
 
-def _reason() -> str | None:
-    """Why these tests cannot run; None if gridgrad takes Dask arrays by itself."""
-    try:
-        import gridgrad.arrays.dask  # noqa: F401
-    except ImportError:
-        return "gridgrad has no arrays/dask.py yet"
-    return None
-
-
-pytestmark = pytest.mark.skipif(_reason() is not None, reason=str(_reason()))
-
-
 def refuse(*_, **__):
     raise AssertionError("something was computed")
 

@@ -75,12 +75,13 @@ def text_of(factors, joint=" ", power="{}{}") -> str:
 ]))  # fmt: skip
 def test_quotients_are_those_of_pint(of, per, power, style):
     found = quotient(text_of(of, *style), ((text_of(per, *style), power),)).text
-    pints = lambda text: UNITS.Unit(text.replace(" ", " * "))  # noqa: E731
-    powers = lambda text: " ".join(  # noqa: E731
-        part if part in ("1", "*") else _with_stars(part) for part in text.split()
-    )
-    expected = pints(powers(text_of(of))) / pints(powers(text_of(per))) ** power
-    assert pints(powers(found)) == expected
+    assert _pints(found) == _pints(text_of(of)) / _pints(text_of(per)) ** power
+
+
+def _pints(text: str):
+    """The unit as pint reads it, which writes powers with stars."""
+    parts = [part if part in ("1", "*") else _with_stars(part) for part in text.split()]
+    return UNITS.Unit(" * ".join(parts))
 
 
 def _with_stars(factor: str) -> str:

@@ -65,9 +65,8 @@ def _is_elsewhere(stencil: Stencil) -> bool:
 
 def _transpose(stencil: Stencil, n: int) -> Stencil:
     if stencil.interior.plain and stencil.line is not None:
-        stencil = stencil._replace(
-            line=None
-        )  # no engine makes weights of such a window's transpose
+        # A window's: no engine makes the weights of its transpose.
+        stencil = stencil._replace(line=None)
     offsets = stencil.interior.offsets
     below, above = -min(offsets), max(offsets)
     rows = (*stencil.lower, *stencil.upper)
@@ -169,8 +168,7 @@ def _inner(stencil: Stencil, start: int, stop: int) -> Iterator[tuple[int, int, 
     row, zero = stencil.interior, len(stencil.lower) if start >= 0 else -len(stencil.upper)
     if stencil.line is not None:
         # These alone: the engine makes the others.
-        beyond = 1 + row.plain
-        row = part_of_line(stencil.line[start - beyond : stop + beyond or None], row.plain)
+        row = row_of_line(stencil.line[start - 1 : stop + 1 or None])
         zero = start if start >= 0 else stop
     for i in range(start, stop):
         for offset, weight in zip(row.offsets, row.weights, strict=True):

@@ -6,12 +6,13 @@ The weights are arrays that a program gets when it runs: see `placed`.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from gridgrad.engines.pairs import Third
+from gridgrad.engines.pairs import Neighbours, Third
 from gridgrad.errors import GridError
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
@@ -38,36 +39,15 @@ class Part(NamedTuple):
         return whole.expand(shape).narrow(dim, self.first + begin, end - begin)
 
 
-class Near(NamedTuple):
+@dataclass(frozen=True)
+class Near(Neighbours):
     """The derivative at sample i of samples i - 1, i and i + 1, or its transpose, if it is `plain`.
 
     Indices beyond an edge lead to the last sample before it, which has no weight then.
     """
 
-    arrays: tuple[Any, ...]
+    arrays: tuple[Part, ...]
     plain: bool
-    thirds: tuple[Third, ...] = ()
-    offsets: tuple[int, ...] = _AROUND
-    wraps: bool = False
-    reach: int = 1
-
-    def place(self, index: int, n: int) -> int:
-        """The sample that an index leads to."""
-        return min(max(index, 0), n - 1)
-
-    def beyond(self, offset: int, n: int) -> range:
-        """The samples from which an offset leads beyond an edge."""
-        return range(n - offset, n) if offset > 0 else range(-offset)
-
-    def stays(self, n: int) -> bool:
-        return True
-
-    def edges(self, n: int) -> tuple[int, int]:
-        """How many samples at either edge are not made as all between them are."""
-        places = [third.place for third in self.thirds]
-        return max([1, *(i + 1 for i in places if 2 * i < n)]), max(
-            [1, *(n - i for i in places if 2 * i >= n)]
-        )
 
     def value(self, samples: Sequence[Any], along: Callable[[Any], Any]) -> Any:
         """The derivative, of the samples and what `along` makes of arrays: such that match these.
@@ -103,16 +83,22 @@ def near(stencil: Stencil, n: int) -> Near | None:
             (far, edge, row.weights[0], None) if plain else (edge, far, row.weights[0], neighbour)
         )
         thirds.append(Third(*ends))
-    return Near(tuple(parts), plain, tuple(thirds))
+    return Near(_AROUND, False, tuple(thirds), tuple(parts), plain)
 
 
-def edges_of(stencil: Stencil, n: int) -> int:
-    """How many samples edges read if all of n derivatives are made of neighbours; else 0.
+def edges_of(plan: Plan, shape: Sequence[int]) -> int:
+    """How many samples all edges read if every term of a plan is made of a sample's neighbours; else 0.
 
     >>> ends = Row((0, 1), (-1.0, 1.0)), Row((-1, 0), (-1.0, 1.0))
-    >>> edges_of(Stencil(ends[:1], Row((-1, 0, 1), (-1.0, 0.0, 1.0)), ends[1:]), 9)
+    >>> stencil = Stencil(ends[:1], Row((-1, 0, 1), (-1.0, 0.0, 1.0)), ends[1:])
+    >>> edges_of(Plan(1, 1, (Term(0, 0, 0, stencil),)), (9,))
     2
     """
+    found = {_edges_of(term.stencil, shape[term.dim]) for term in plan.terms}
+    return found.pop() if len(found) == 1 else 0
+
+
+def _edges_of(stencil: Stencil, n: int) -> int:
     rows = (*stencil.lower, stencil.interior, *stencil.upper)
     if stencil.interior.offsets != _AROUND or not len(stencil.lower) == len(stencil.upper) == 1:
         return 0

@@ -201,17 +201,13 @@ def order_of(
         _, (plan, results, computes, _) = work_out(make, inputs, names, options, more)
     except GridError:
         return None  # it is raised when the compiler reads the same
-    near = (
-        {0}
-        if call is None
-        else {edges_of(term.stencil, shapes[0][term.dim]) for term in plan.terms}
-    )
+    near = 0
     if call is not None:
-        plan = bare(plan)
+        near, plan = edges_of(plan, shapes[0]), bare(plan)
     if not _is_simple(plan, dtypes, computes):
         return None
     _prepare()
-    return _order(plan, results, computes, call, *near if len(near) == 1 else (0,))
+    return _order(plan, results, computes, call, near)
 
 
 @constant

@@ -21,7 +21,7 @@ SERIAL = 1 << 20
 # all results, above which these make no difference any more, while an interrupt would have to wait for them.
 TEAMED, LONG = 1 << 18, 1 << 26
 # How many times as long a sample takes whose weights are made meanwhile.
-MAKING = 8
+_MAKING = 8
 # Bytes of all results, above which no cache would keep them for whoever reads them next: they are written
 # past the caches, which saves reading what they replace.
 STREAMED = 1 << 25
@@ -71,7 +71,7 @@ class Job:
     def __init__(self, plan: Plan, shape: Any, strides: Sequence[Any], dtype: Any) -> None:
         self._route = program.walk(shape, strides, dtype.itemsize)
         self._samples, self._work = (math.prod(shape) * n for n in (plan.outputs, len(plan.terms)))
-        self._effort = MAKING if any(term.stencil.line is not None for term in plan.terms) else 1
+        self._effort = _MAKING if any(term.stencil.line is not None for term in plan.terms) else 1
         self._reach, self._itemsize = reach_of(plan, self._route), dtype.itemsize
         streams = self._samples * dtype.itemsize > STREAMED
         self._sweep = Sweep(plan, self._route, strides, dtype, streams, self._blocks(1))

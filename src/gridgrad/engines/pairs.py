@@ -7,6 +7,7 @@ it does of pieces laid end to end.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,20 +15,14 @@ from gridgrad.boundary import Fixed, place
 from gridgrad.stencil import Row, Stencil
 
 
-class Pairs(NamedTuple):
-    """The derivative at sample i: (weights[0] f[i + offsets[0]] + weights[1] f[i + offsets[1]]) scale.
+@dataclass(frozen=True)
+class Neighbours:
+    """The samples that a derivative is made of, at all samples of a dim: f[i + offsets[k]]."""
 
-    The weights are 1 at most, so that nothing overflows but what must.
-    """
-
-    offsets: tuple[int, int]
+    offsets: tuple[int, ...]
     wraps: bool
     """Whether indices beyond an edge lead around to the other, and not to the last sample before it."""
-    weights: tuple["Varied", "Varied"]
-    scale: float
-    divisor: "Varied | None"
-    """Where it is a difference: that of (f[i + offsets[0]] / 2 - f[i + offsets[1]] / 2)."""
-    thirds: tuple["Third", ...] = ()
+    thirds: tuple["Third", ...]
     """Samples that are read besides, at edges, where the derivative is what `Third.added` makes of it."""
 
     def place(self, index: int, n: int) -> int:
@@ -48,12 +43,31 @@ class Pairs(NamedTuple):
 
     def edges(self, n: int) -> tuple[int, int]:
         """How many samples at either edge are not made as all between them are."""
-        varied = (*self.weights, *([] if self.divisor is None else [self.divisor]))
-        places = [i for number in varied for i, value in number.others if value != number.inner]
-        places += [third.place for third in self.thirds]
+        places = [*self._varied(), *(third.place for third in self.thirds)]
         before = [i + 1 for i in places if 2 * i < n] + [-offset for offset in self.offsets]
         after = [n - i for i in places if 2 * i >= n] + [*self.offsets]
         return max(before), max(after)
+
+    def _varied(self) -> list[int]:
+        """Where numbers are others than between the edges."""
+        return []
+
+
+@dataclass(frozen=True)
+class Pairs(Neighbours):
+    """The derivative at sample i: (weights[0] f[i + offsets[0]] + weights[1] f[i + offsets[1]]) scale.
+
+    The weights are 1 at most, so that nothing overflows but what must.
+    """
+
+    weights: tuple["Varied", "Varied"]
+    scale: float
+    divisor: "Varied | None"
+    """Where it is a difference: that of (f[i + offsets[0]] / 2 - f[i + offsets[1]] / 2)."""
+
+    def _varied(self) -> list[int]:
+        numbers = (*self.weights, *([] if self.divisor is None else [self.divisor]))
+        return [i for each in numbers for i, value in each.others if value != each.inner]
 
     def value(self, samples: Sequence[Any], along: Callable[["Varied"], Any]) -> Any:
         """The derivative, of both samples and what `along` makes of the numbers: one of each, or arrays."""
@@ -201,13 +215,13 @@ def _pairs(
     return Pairs(
         offsets,
         wraps,
+        thirds,
         (
             varied(lambda row: row.first / row.divisor / scale),
             varied(lambda row: row.second / row.divisor / scale),
         ),
         scale,
         divisor,
-        thirds,
     )
 
 
