@@ -93,6 +93,8 @@ def ahead(
     Of all that the compiler reads, each name is looked up again at every call of the program, to see whether
     it still means the same: for few samples that takes longer than they do. So this reads few of them.
     """
+    # Of what literals are: names of types the compiler would look up again at every call, too.
+    a_tuple, a_word, a_number = ().__class__, "".__class__, ((0).__class__, (0.0).__class__)
     layouts: tuple[Any, ...] = ()
     for x in inputs:
         for n in x.shape:
@@ -105,13 +107,13 @@ def ahead(
         value, values = values[0], values[1:]
         if value is None:
             continue
-        # By `isinstance`, since the compiler would look up a type's name again at every call, too.
-        if isinstance(value, tuple):
+        # By `isinstance`, since the compiler would look up what each value's class is, too.
+        if isinstance(value, a_tuple):
             values = (*value, *values)
-        elif isinstance(value, (int, float)):
+        elif isinstance(value, a_number):
             if not has_static_value(value):
                 return None
-        elif not isinstance(value, str):
+        elif not isinstance(value, a_word):
             return _ahead_at(order_of, make, inputs, layouts, names, options, more)
     order = order_of(make, layouts, names, options, more)
     if order is not None:
