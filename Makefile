@@ -17,7 +17,7 @@ demo: $(DEMO)/.ready ## differentiate real terrain and draw it
 test: $(TEST)/.ready lint ## format, lint, types and every test
 	$(TEST)/bin/pytest -n auto --dist worksteal
 
-test-all: $(TEST)/.ready lint ## the same, and every order, accuracy, edge and grid (half an hour and more)
+test-all: $(TEST)/.ready lint ## the same, and every order, accuracy, edge and grid (ten minutes and more)
 	$(TEST)/bin/pytest -n auto --dist worksteal --all
 
 test-gpu: $(TEST)/.ready ## the tests that need a GPU, with a PyTorch that can use it
