@@ -292,3 +292,4 @@ def test_programs_check_nothing_that_plans_are_made_of():
     torch.testing.assert_close(found, step(f))
     assert any("gridgrad" in name for name in names)
     assert not [name for name in names if re.search(r"dot_(axis|spacing|stencil|plan)\b", name)]
+    assert not [name for name in names if re.search(r"\['(int|float|str|tuple)'\]", name)]

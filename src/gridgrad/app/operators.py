@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-import gridgrad.xarray  # noqa: F401  # importing it gives DataArrays the .gridgrad that is called below
+import gridgrad.xarray  # noqa: F401  # importing it gives arrays and datasets the .gridgrad called below
 from gridgrad.app import words
 from gridgrad.app.files import open_source
 from gridgrad.app.files.choice import listing, numeric

@@ -78,6 +78,7 @@ class Lazy(Standard, ABC):
                 found[k] = value
         return tuple(found)
 
+    @abstractmethod
     def later(
         self,
         plan: Plan,
@@ -87,4 +88,3 @@ class Lazy(Standard, ABC):
         by_reference: bool,
     ) -> tuple[Any, ...]:
         """What stands for the results of a plan without arrays between."""
-        raise NotImplementedError  # each library of lazy arrays has a way of its own

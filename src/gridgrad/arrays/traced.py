@@ -93,7 +93,7 @@ def ahead(
     Of all that the compiler reads, each name is looked up again at every call of the program, to see whether
     it still means the same: for few samples that takes longer than they do. So this reads few of them.
     """
-    # Of what literals are: names of types the compiler would look up again at every call, too.
+    # Types taken from literals, since their names the compiler would look up again at every call, too.
     a_tuple, a_word, a_number = ().__class__, "".__class__, ((0).__class__, (0.0).__class__)
     layouts: tuple[Any, ...] = ()
     for x in inputs:
