@@ -23,6 +23,7 @@ from torch import distributed
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.debug import CommDebugMode
+from torch.distributed.tensor.placement_types import _StridedShard
 
 import gridgrad
 
@@ -73,6 +74,15 @@ def spread(x, mesh, placements):
     return distribute_tensor(x, mesh, placements, src_data_rank=None)
 
 
+def laid(x, order):
+    """The same tensor with its dims in another order in memory."""
+    return x.permute(order).contiguous().permute([order.index(dim) for dim in range(x.ndim)])
+
+
+def as_bytes(x):
+    return x.contiguous().reshape(-1).view(torch.uint8)
+
+
 def assert_same(found, wanted):
     """This rank's part of a DTensor has the bits of its part of the whole."""
     assert isinstance(found, DTensor)
@@ -81,7 +91,7 @@ def assert_same(found, wanted):
     mine = found.detach().to_local()
     part = spread(wanted.detach(), found.device_mesh, found.placements).to_local()
     assert mine.shape == part.shape
-    same = mine.contiguous().view(torch.uint8) == part.contiguous().view(torch.uint8)
+    same = as_bytes(mine) == as_bytes(part)
     if not same.all():
         at = tuple(torch.nonzero(mine != part)[:1].ravel().tolist())
         where = f"at {at} {mine[at]} but {part[at]}" if at else "the sign of zero"
@@ -138,6 +148,7 @@ class Case:
         self.placements = [
             Replicate() if dim is None or choose.random() < 0.2 else Shard(dim) for dim in places
         ]
+        self.memory = choose.sample(range(ndim), ndim)
         self.name = choose.choice(("gradient", "laplacian", "divergence", "derivative"))
         if self.name == "derivative":
             self.dims = [choose.choice(self.dims)]
@@ -169,7 +180,7 @@ class Case:
         if dtype.is_complex:
             found = found + 1j * noise.standard_normal(self.shape)
         found = torch.from_numpy(found)
-        return (found.abs() if dtype in INTEGER else found).to(dtype)
+        return laid((found.abs() if dtype in INTEGER else found).to(dtype), self.memory)
 
     def how(self, spacing):
         found = {
@@ -386,6 +397,80 @@ def check_gradients_that_lie_otherwise(meshes):
         assert_same(found, wanted)
 
 
+def check_transforms(meshes):
+    """`torch.func` exchanges what a backward pass does, and gathers nothing; batches, too."""
+    mesh, x = meshes[0], line(16 * 6).reshape(16, 6)
+    part = spread(x, mesh, [Shard(0)])
+
+    def energy(f):
+        return sum((each**2).sum() for each in gridgrad.gradient(f, accuracy=4))
+
+    def pulled(f):
+        found, back = torch.func.vjp(partial(gridgrad.laplacian, spacing=0.1), f)
+        return back(found)[0]
+
+    def lines(f):
+        return torch.func.vmap(gridgrad.derivative, in_dims=1, out_dims=1)(f)
+
+    for function in (torch.func.grad(energy), pulled, lines):
+        with Counted() as counted, CommDebugMode() as others:
+            found = function(part)
+        assert counted.sent > 0
+        assert not any("gather" in str(each) for each in others.get_comm_counts())
+        assert list(found.placements) == [Shard(0)]
+        with torch.no_grad():
+            assert_same(function(part), function(x))
+
+
+def check_compiled_code(meshes):
+    """A compiled function is cut at a call on DTensors, which exchanges rows as in eager code."""
+    mesh = meshes[0]
+    compiled = torch.compile(lambda f: gridgrad.derivative(f, dim=0), backend="eager")
+    for n in (7, 8):  # of which some ranks' shards are of one size
+        x = line(6 * n).reshape(n, 6)
+        with Counted() as counted:
+            found = compiled(spread(x, mesh, [Shard(0)]))
+        assert list(found.placements) == [Shard(0)]
+        assert counted.sent > 0
+        assert_same(found, gridgrad.derivative(x, dim=0))
+    whole = torch.compile(gridgrad.laplacian, backend="eager", fullgraph=True)
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="exchanges rows of DTensors itself"):
+        whole(spread(x, mesh, [Shard(0)]))
+    torch._dynamo.reset()
+
+
+def check_zeros_have_the_same_sign(meshes):
+    """Of nothing that is summed up, at a mirrored edge, too."""
+    for shape in ((10, 6, 10), (10, 3, 10), (10, 1, 10)):
+        x = torch.zeros(shape)
+        how = {"dim": 0, "boundary": "reflect", "spacing": -0.5}
+        part = spread(x, meshes[0], [Shard(1)])
+        assert_same(gridgrad.derivative(part, **how), gridgrad.derivative(x, **how))
+
+
+def check_ranks_in_any_order(meshes):
+    """A neighbour is who holds the rows beside, whatever its rank."""
+    mesh = DeviceMesh("cpu", list(reversed(range(distributed.get_world_size()))))
+    place, count, x = mesh.get_coordinate()[0], mesh.size(), line(48).reshape(8, 6)
+    rows = 8 // count
+    part = DTensor.from_local(
+        x[place * rows : (place + 1) * rows], mesh, [Shard(0)], run_check=False
+    )
+    found = gridgrad.derivative(part, dim=0).to_local()
+    wanted = gridgrad.derivative(x, dim=0)[place * rows : (place + 1) * rows]
+    assert torch.equal(found, wanted)
+
+
+def check_no_values(meshes):
+    """Shapes alone are sent to nobody."""
+    mesh = meshes[0]
+    x = torch.empty(8 // mesh.size(), 6, device="meta")
+    part = DTensor.from_local(x, mesh, [Shard(0)], run_check=False)
+    found = gridgrad.derivative(part, dim=0)
+    assert found.shape == (8, 6)
+    assert found.to_local().is_meta
+
+
 def check_mixed_dtypes(meshes):
     """Components of different dtypes go into one letter; the gradient of a real one is real."""
     mesh = meshes[0]
@@ -409,8 +494,8 @@ def check_refusals(meshes):
     x = line(48).reshape(8, 6)
     part = spread(x, mesh, [Shard(0)])
     grid, kinds = gridgrad.GridError, gridgrad.errors.GridTypeError
-    partial = DTensor.from_local(x, mesh, [Partial()], run_check=False)
-    refused(grid, "input must not be a DTensor that is Partial", lambda: gridgrad.gradient(partial))
+    summed = DTensor.from_local(x, mesh, [Partial()], run_check=False)
+    refused(grid, "input must not be a DTensor that is Partial", lambda: gridgrad.gradient(summed))
 
     def both(*components):
         return lambda: gridgrad.divergence(components)
@@ -435,7 +520,19 @@ def check_refusals(meshes):
         stride=x.stride(),
     )  # fmt: skip
     refused(grid, "cut as torch.chunk cuts", lambda: gridgrad.derivative(odd, dim=0))
+    loss = gridgrad.derivative(follows, dim=0)
+    pulled = partial(torch.autograd.grad, loss, follows)
+    refused(kinds, "must be DTensors", lambda: pulled(torch.ones(8, 6)))
+    many = spread(x.expand(2, 8, 6), mesh, [Shard(1)])
+    refused(kinds, "must be DTensors", lambda: pulled(many, is_grads_batched=True))
+    for call in (gridgrad.jacobian, gridgrad.divergence):
+        stack = spread(line(24).reshape(2, 3, 4), mesh, [Shard(0)])
+        refused(grid, "sharded along the dim that counts them", partial(call, stack))
     if square.size(0) > 1:
+        strided = spread(
+            line(18).reshape(3, 6), square, [_StridedShard(0, split_factor=2), Shard(0)]
+        )
+        refused(grid, "sharded at most once", lambda: gridgrad.derivative(strided, dim=0))
         twice = spread(x, square, [Shard(0), Shard(0)])
         refused(grid, "sharded at most once", lambda: gridgrad.derivative(twice, dim=0))
         assert_same(gridgrad.derivative(twice, dim=1), gridgrad.derivative(x, dim=1))

@@ -25,8 +25,8 @@ SECONDS = {
 
 # Bytes of coordinates that are remembered.
 _SMALL = 1 << 15
-# Coordinates looked at at a time: no check takes memory worth mentioning.
-_BLOCK = 1 << 13
+# Coordinates looked at at a time: no check takes memory worth mentioning. Gaps in their own dtype take less.
+_BLOCK, _GAPS = 1 << 13, 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +82,20 @@ class Positions:
             return False
         if not (x.dtype.isnative and x.flags.c_contiguous and x.flags.aligned):
             return False
-        gaps = (np.diff(block.astype(np.float64)) for block in _blocks(x, 1))
-        extremes = [(each.min(), each.max()) for each in gaps]
-        least, most = min(low for low, _ in extremes), max(high for _, high in extremes)
+        least, most = self.extremes
         return bool(1e-12 < least <= most < 1e12 or -1e12 < least <= most < -1e-12)
+
+    @property
+    def extremes(self) -> tuple[Any, Any]:
+        """The least and the greatest gap of real floats; NaN, if some are none."""
+        if "extremes" not in self.made:
+            with np.errstate(all="ignore"):
+                gaps = map(np.diff, _blocks(self.parts[0], 1, _GAPS))
+                found = [(each.min(), each.max()) for each in gaps]
+                least, most = zip(*found, strict=True)
+                self.made["extremes"] = np.min(least), np.max(most)
+        extremes: tuple[Any, Any] = self.made["extremes"]
+        return extremes
 
     def extended(self, below: int, above: int, sides: Sides, period: Any, dim: int) -> "Positions":
         """The same with positions beyond the edges: a period away, or mirrored at the edge.
@@ -141,9 +151,9 @@ class Positions:
         return math.copysign(turn, reach)
 
 
-def _blocks(x: Any, more: int = 0) -> list[Any]:
-    """x in blocks, each with `more` entries of the next."""
-    return [x[first : first + _BLOCK + more] for first in range(0, len(x) - more, _BLOCK)]
+def _blocks(x: Any, more: int = 0, size: int = _BLOCK) -> list[Any]:
+    """x in blocks of some size, each with `more` entries of the next."""
+    return [x[first : first + size + more] for first in range(0, len(x) - more, size)]
 
 
 def _is_ordered(x: Any) -> bool:
@@ -217,8 +227,13 @@ def _checked(x: Any, dim: Any, per: Fraction | int) -> Positions:
             f"coordinates for dim {dim} must be integers, floats, complex numbers or times, "
             f"but are {x.dtype}."
         )
+    if x.dtype.kind == "f" and len(x) > 1:
+        least, most = found.extremes  # a gap keeps its sign when it is rounded
+        is_ordered = least > 0 or most < 0
+    else:
+        is_ordered = x.dtype.kind != "c" and _is_ordered(x)
     # What is ordered is distinct, and finite if its ends are.
-    if x.dtype.kind == "c" or not (_is_ordered(x) and np.isfinite(x[:: max(1, len(x) - 1)]).all()):
+    if not (is_ordered and np.isfinite(x[:: max(1, len(x) - 1)]).all()):
         if x.dtype.kind not in "iumM" and not all(np.isfinite(block).all() for block in _blocks(x)):
             _refuse_first(~np.isfinite(x), x, dim)
         _check_distinct(found, x, dim)

@@ -324,8 +324,7 @@ def _split(components: Any) -> tuple[tuple[Any, ...], list[str]]:
                 "components must be a sequence of arrays, or an array whose first dim counts them, "
                 f"but is {type(components).__name__}."
             )
-        library_of(components, "components")  # whose shape is known, then
-        components = [components[k] for k in range(shape[0])]
+        components = library_of(components, "components").components(components)
     if not components:
         raise GridError("components must hold at least one array, but are none.")
     return tuple(components), [f"components[{k}]" for k in range(len(components))]

@@ -48,14 +48,17 @@ def _find(x: Any, name: str) -> Standard:
         import torch  # it is loaded: its class is in hand
 
         if isinstance(x, torch.Tensor):
+            if is_compiling():
+                from gridgrad.arrays.traced import Traced  # with which comes all of the compiler
+
+                return Traced()
             from gridgrad.arrays.torch import Torch, is_distributed
-            from gridgrad.arrays.traced import Traced
 
-            if not is_compiling() and is_distributed(x):
-                from gridgrad.arrays.dtensor import Distributed
+            if not is_distributed(x):
+                return Torch()
+            from gridgrad.arrays.dtensor import Distributed
 
-                return Distributed()
-            return Traced() if is_compiling() else Torch()
+            return Distributed()
     if hasattr(x, "gridgrad_library"):
         library: Standard = x.gridgrad_library()  # ours: it is no array of a library
         return library

@@ -37,8 +37,14 @@ class Layout(NamedTuple):
         """The mesh's dims over which a dim of the tensor is cut; ranks alone in theirs hold it whole."""
         return [
             k for k, each in enumerate(self.placements)
-            if each.is_shard(dim) and self.mesh.size(k) > 1
+            if getattr(each, "dim", None) == dim and self.mesh.size(k) > 1  # of strided shards, too
         ]  # fmt: skip
+
+    def ranks(self, coordinate: Sequence[int], axis: int) -> list[int]:
+        """The ranks along one dim of the mesh, at this coordinate along its others."""
+        at = tuple(slice(None) if k == axis else place for k, place in enumerate(coordinate))
+        found: list[int] = self.mesh.mesh[at].tolist()
+        return found
 
 
 class Distributed(Torch):
@@ -94,6 +100,14 @@ class Distributed(Torch):
                 "its method redistribute moves it."
             )
 
+    def components(self, x: Any) -> list[Any]:
+        if Layout(x.device_mesh, tuple(x.placements)).axes(0):
+            raise GridError(
+                "components must not be a DTensor that is sharded along the dim that counts them, but has "
+                f"placements {x.placements}; its method redistribute changes them."
+            )
+        return super().components(x)
+
     def check_out(
         self, out: Any, shape: tuple[int, ...], dtypes: Sequence[Any], read: Sequence[Any]
     ) -> tuple[Any, ...]:
@@ -118,6 +132,11 @@ class Distributed(Torch):
         results: Sequence[Any],
         computes: Sequence[Any],
     ) -> tuple[Any, ...]:
+        if not all(isinstance(x, DTensor) for x in inputs):
+            raise GridTypeError(
+                "gradients of a DTensor's derivatives must be DTensors, one at a time, but some are plain "
+                "tensors, or a batch of them; distribute_tensor makes a DTensor of a tensor."
+            )
         # Gradients come as what followed left them.
         inputs = [
             x if tuple(x.placements) == layout.placements else x.redistribute(*layout)
@@ -212,7 +231,7 @@ class _Ranks:
                 along.append(term.stencil)
             parts[term.output].append(Part(term.input, place[term.dim], number))
         self.works = [
-            BlockWork(tuple(each), dtype, compute, inner, by_reference)
+            BlockWork(tuple(each), dtype, compute, _InMemoryOrder(self.order), by_reference)
             for each, dtype, compute in zip(parts, results, computes, strict=True)
         ]
         shape = tuple(self.shape[dim] for dim in self.order)
@@ -271,7 +290,7 @@ class _Ranks:
             for dim, line in self.lines.items()
             if dim in self.axis
         ]
-        exchange([(self.layout.mesh.get_group(self.axis[each.dim]), each) for each in letters])
+        exchange([self._address(self.axis[each.dim], each) for each in letters])
         for each in letters:
             for piece, face in each.opened():
                 source = None if face is None else len(faces)
@@ -279,6 +298,11 @@ class _Ranks:
                 if face is not None:
                     faces.append(face)
         return pieces, faces
+
+    def _address(self, axis: int, letter: Letters) -> tuple[Any, list[int], Letters]:
+        assert self.coordinate is not None
+        ranks = self.layout.ranks(self.coordinate, axis)
+        return self.layout.mesh.get_group(axis), ranks, letter
 
     def _inputs_along(self, dim: int) -> dict[int, Any]:
         numbers = {part.input for work in self.works for part in work.parts if part.dim == dim}
@@ -292,6 +316,32 @@ class _Ranks:
         return DTensor.from_local(
             local, *self.layout, run_check=False, shape=self.shape, stride=tuple(stride)
         )
+
+
+class _InMemoryOrder(Torch):
+    """PyTorch for blocks whose dims are permuted: plans are of theirs, but run as those of the whole.
+
+    The last dim's terms are added up first, so that the order of the dims is part of what a plan means.
+    """
+
+    def __init__(self, order: tuple[int, ...]) -> None:
+        super().__init__()
+        self.order = order
+
+    def run(
+        self,
+        plan: Plan,
+        inputs: Sequence[Any],
+        results: Sequence[Any],
+        computes: Sequence[Any],
+        out: Sequence[Any] | None = None,
+    ) -> tuple[Any, ...]:
+        terms = tuple(term._replace(dim=self.order[term.dim]) for term in plan.terms)
+        back = [self.order.index(dim) for dim in range(len(self.order))]
+        found = super().run(
+            plan._replace(terms=terms), [x.permute(back) for x in inputs], results, computes
+        )
+        return tuple(x.permute(self.order) for x in found)
 
 
 def _is_differentiated(x: Any) -> bool:

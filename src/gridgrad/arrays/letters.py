@@ -73,15 +73,18 @@ class Letters:
         return found
 
 
-def exchange(letters: Sequence[tuple[Any, Letters]]) -> None:
-    """Send and receive letters within process groups. All that passes between ranks passes here."""
+def exchange(letters: Sequence[tuple[Any, Sequence[int], Letters]]) -> None:
+    """Send and receive letters within process groups, of which the ranks are given, too.
+
+    All that passes between ranks passes here.
+    """
     waiting: list[Any] = []
-    for group, post in letters:
+    for group, ranks, post in letters:
         orders = [
-            *(distributed.P2POp(distributed.isend, letter, group=group, group_peer=reader)
-              for reader, letter in post.sent.items()),
-            *(distributed.P2POp(distributed.irecv, letter, group=group, group_peer=writer)
-              for writer, letter in post.received.items()),
+            *(distributed.P2POp(distributed.isend, letter, ranks[reader], group)
+              for reader, letter in post.sent.items() if not letter.is_meta),
+            *(distributed.P2POp(distributed.irecv, letter, ranks[writer], group)
+              for writer, letter in post.received.items() if not letter.is_meta),
         ]  # fmt: skip
         if orders:
             waiting += distributed.batch_isend_irecv(orders)

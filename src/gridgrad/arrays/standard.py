@@ -120,6 +120,10 @@ class Standard:
         if there != here and None not in (there, here):  # a traced array has none
             raise GridError(f"{name} must be on the input's device, {here}, but is on {there}.")
 
+    def components(self, x: Any) -> list[Any]:
+        """The arrays that one array's first dim counts."""
+        return [x[k] for k in range(x.shape[0])]
+
     def check_alike(self, x: Any, input: Any, name: str) -> None:
         """Refuse an input x that can't be computed with beside the first one."""
         self.check_device(x, input, name)

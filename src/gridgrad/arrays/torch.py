@@ -182,6 +182,10 @@ class Torch(Standard):
                 self.run, inputs, plan, inputs, results, computes, out
             )
             return found
+        if any(map(is_distributed, inputs)):  # which a transform held
+            from gridgrad.arrays.dtensor import Distributed
+
+            return Distributed().run(plan, inputs, results, computes, out)
         if any(map(_is_followed, inputs)) and _is_known(plan):
             found = follow(Followed, Work(self.run, plan.owning(), results, computes), inputs)
             if out is None:

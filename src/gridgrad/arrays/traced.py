@@ -1,5 +1,6 @@
 """PyTorch tensors while `torch.compile` or `torch.export` reads this code."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -210,6 +211,27 @@ def order_of(
         return None
     _prepare()
     return _order(plan, results, computes, call, near)
+
+
+def is_of_ranks(inputs: Sequence[Any]) -> bool:
+    """Whether these are DTensors, whose rows are exchanged outside the program."""
+    return any(_is_distributed(x.__class__) for x in inputs)
+
+
+def _call(function: Any, *arguments: Any) -> Any:
+    return function(*arguments)
+
+
+outside: Any = torch.compiler.disable(  # type: ignore[no-untyped-call]  # PyTorch does not type it
+    _call, reason="gridgrad exchanges rows of DTensors itself"
+)
+"""outside(f, ...) is f(...), which the compiler does not read."""
+
+
+@constant
+def _is_distributed(kind: Any) -> bool:
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and issubclass(kind, module.DTensor)
 
 
 @constant

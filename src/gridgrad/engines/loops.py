@@ -119,7 +119,7 @@ def singles(
                 a, b = pointer(get(plus, i), s), pointer(get(minus, i), s)
                 change = get(a, j - first) * s - get(b, j - first) * s
                 value = fma(get(w, i), change, value)
-            if divisor != 1:
+            if divisor != 1 and count:  # the sum of nothing is 0, not -0
                 value = type(s)(np.float64(value) / divisor)
             put(out, k + j - begin, value)
             finite &= abs(value) < np.inf

@@ -122,8 +122,11 @@ def _sum(dim: int, samples: tuple[Any, ...], first: int, last: int, row: Row, xp
         return xp.reshape(weight, (-1, *(1,) * (samples[0].ndim - dim - 1)))
 
     if isinstance(row.weights[0], float):
-        return _divide(_sum_of_numbers(row, sample, same, xp), row.divisor)
-    return _divide(_sum_of_arrays(row, sample, same, along, xp), row.divisor)
+        total = _sum_of_numbers(row, sample, same)
+    else:
+        total = _sum_of_arrays(row, sample, same, along, xp)
+    # The sum of nothing is 0, and not -0 where the divisor is negative.
+    return xp.zeros_like(sample(0)[0]) if total is None else _divide(total, row.divisor)
 
 
 def _as_array(weight: Any, like: Any, xp: Any) -> Any:
@@ -155,8 +158,9 @@ def _times_power(x: Any, exponent: int) -> Any:
 
 
 def _sum_of_numbers(
-    row: Row, sample: Callable[[int], tuple[Any, ...]], same: Callable[[int, int], bool], xp: Any
+    row: Row, sample: Callable[[int], tuple[Any, ...]], same: Callable[[int, int], bool]
 ) -> Any:
+    """The weighted sum of differences; None if there are none."""
     terms = []
     for w, plus, minus in row.differences():
         if minus is None:
@@ -166,7 +170,7 @@ def _sum_of_numbers(
         else:
             continue
         terms.append(change if w == 1 else w * change)
-    return reduce(add, terms) if terms else xp.zeros_like(sample(0)[0])
+    return reduce(add, terms) if terms else None
 
 
 def _sum_of_arrays(
@@ -176,7 +180,7 @@ def _sum_of_arrays(
     along: Callable[[Any], Any],
     xp: Any,
 ) -> Any:
-    """Differences from the sample itself, unless it has no weight and must not be read."""
+    """The same of differences from the sample itself, unless it has no weight and must not be read."""
     weight = {k: along(w) for k, w in zip(row.offsets, row.weights, strict=True)}
     if row.plain:
         values = {k: reduce(add, sample(k)) for k in weight}
@@ -185,7 +189,7 @@ def _sum_of_arrays(
         )  # fmt: skip
     others = [k for k in row.offsets if not same(k, 0)]
     if not others:
-        return xp.zeros_like(sample(0)[0])
+        return None
     other = others[0]
     unread = (weight[0] == 0) & ~xp.isfinite(sample(0)[0])
     reference = tuple(
