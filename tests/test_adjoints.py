@@ -45,6 +45,7 @@ CHOICES = [
     {"boundary": "one-sided", "accuracy": 4, "edge_order": 3},
     {"boundary": "periodic", "accuracy": 4},
     {"boundary": ["reflect", ("replicate", "one-sided")], "accuracy": 2},
+    {"boundary": [1.5, (-2.0, "replicate")], "accuracy": 2},
 ]
 
 
@@ -168,7 +169,7 @@ def test_the_adjoint_is_exact(boundary, even):
 
 
 @pytest.mark.parametrize(
-    "how", [CHOICES[1], *CHOICES[3:], {"boundary": 0.0, "accuracy": 4}], ids=_name
+    "how", [CHOICES[1], CHOICES[3], {"boundary": 0.0, "accuracy": 4}], ids=_name
 )
 @pytest.mark.parametrize(
     ("name", "even"),
@@ -197,3 +198,42 @@ def test_the_adjoint_is_exact_on_jax(name, even, how):
         ys = tuple(jax.numpy.asarray(field(SHAPE, 3 + k)) for k in range(len(found)))
         (back,) = pull(ys)
         _agree(sum((a * y).sum() for a, y in zip(found, ys, strict=True)), (t * back).sum())
+
+
+def test_the_transpose_of_a_transpose_read_the_number_beyond_an_edge():
+    """A second derivative of what is linear but for a constant had the constant in it."""
+    direction = torch.arange(1.0, 7.0, dtype=torch.float64)
+    for how in ({"boundary": 10.0}, {"boundary": (3.0, "reflect"), "accuracy": 4}):
+        x, v = (torch.zeros(6, dtype=torch.float64, requires_grad=True) for _ in range(2))
+        (grad,) = torch.autograd.grad(gridgrad.derivative(x, **how), x, v, create_graph=True)
+        (found,) = torch.autograd.grad(grad, v, direction)
+        linear = {**how, "boundary": 0.0 if how["boundary"] == 10.0 else (0.0, "reflect")}
+        torch.testing.assert_close(found, gridgrad.derivative(direction, **linear))
+
+
+@pytest.mark.filterwarnings(r"ignore:.torch\.jit\.script. is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("boundary", ["one-sided", ("one-sided", "reflect"), 0.5, "periodic"])
+@pytest.mark.parametrize(("order", "accuracy", "side"), [
+    (1, 2, "center"), (2, 2, "center"), (2, 3, "forward"), (4, 2, "backward"), (4, 4, "center"),
+])  # fmt: skip
+def test_a_weight_that_was_0_was_not_differentiated(order, accuracy, side, boundary):
+    """On even coordinates some are, but not on those beside; the samples that they weight do count."""
+    f, x = torch.from_numpy(field(9)), torch.arange(9, dtype=torch.float64)
+    how = {"order": order, "accuracy": accuracy, "side": side, "boundary": boundary}
+    if boundary == "periodic":
+        how["period"] = 9.0
+
+    def function(x):
+        return gridgrad.derivative(f, spacing=(x,), **how)
+
+    assert gradcheck(function, (x.requires_grad_(),), check_forward_ad=True)
+
+
+def test_a_sample_without_a_weight_kept_a_rounding_error_of_it():
+    """Several offsets lead to one sample, and what they weight it with adds up to 0."""
+    how = {"order": 2, "side": "backward", "boundary": "replicate", "spacing": 0.3}
+    x = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    given = torch.tensor([torch.inf, 0, 0, 0, 0, 0], dtype=torch.float64)
+    (found,) = torch.autograd.grad(gridgrad.derivative(x, **how), x, given)
+    assert not found.any()
+    assert not gridgrad.derivative_matrix(6, **how)[[0]].nnz

@@ -180,7 +180,7 @@ def test_data_that_is_no_array(f):
     [
         (torch.tensor([True, False]), "holds bool"),
         (torch.ones(3).to(torch.float8_e4m3fn), "holds float8"),
-        (torch.ones(3).to_sparse(), "input .* sparse"),
+        (torch.ones(3).to_sparse(), "input .* layout is torch.sparse"),
     ],
     ids=["bool", "float8", "sparse"],
 )
@@ -255,3 +255,21 @@ def test_a_warning_made_an_error_changes_nothing():
             gridgrad.gradient(f, spacing=([0.0, 2.0, 1.0],), out=(out,))
     assert out.tolist() == [7.0] * 3
     assert f.tolist() == [1.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize("side", ["forward", "backward"])
+@pytest.mark.parametrize(
+    "boundary", ["replicate", 0.0, [(0.5, "one-sided")], [("one-sided", "reflect")]]
+)
+def test_too_few_coordinates_to_be_mirrored(side, boundary):
+    """NumPy said that shapes could not be broadcast."""
+    for n in range(1, 8):
+        f, x = np.ones(n), np.arange(n) ** 1.5
+        for order, accuracy in ((1, 1), (1, 3), (2, 2), (3, 1)):
+            how = {"order": order, "accuracy": accuracy, "side": side, "boundary": boundary}
+            is_refused = False
+            try:
+                gridgrad.derivative(f, spacing=(x,), **how)
+            except GridError:
+                is_refused = True
+            assert not is_refused or n <= order + accuracy + 1

@@ -132,6 +132,56 @@ def test_coordinates_as_a_list_compile():
         torch.testing.assert_close(value, want)
 
 
+def test_lists_of_coordinates_that_change_need_no_other_program():
+    count = Counter()
+    compiled = torch.compile(
+        lambda x, c: gridgrad.gradient(x, spacing=(c, 2)),
+        backend=count,
+        dynamic=True,
+        fullgraph=True,
+    )
+    x = torch.arange(20.0).reshape(4, 5) ** 2
+    for k in range(10):
+        c = [0.0, 1.0 + 0.1 * k, 3.0, 4.0 + k]
+        torch.testing.assert_close(compiled(x, c), gridgrad.gradient(x, spacing=(c, 2)))
+    assert count.graphs == 1
+
+
+@pytest.mark.parametrize("dynamic", [False, None, True])
+def test_a_direction_that_changes(dynamic):
+    """The compiler knows no `math.isfinite`, and was told to read a symbol's digits."""
+    spacing = ([0.0, 1.0, 3.0, 4.0], 0.5)
+    count = Counter("aot_eager")
+    compiled = torch.compile(
+        lambda x, a: gridgrad.directional_derivative(x, (a, 1.0), spacing=spacing),
+        backend=count, dynamic=dynamic, fullgraph=True,
+    )  # fmt: skip
+    x = torch.arange(20.0).reshape(4, 5) ** 2
+    for a in (1.5, 2.5, -3.5, 0.25):
+        want = gridgrad.directional_derivative(x, (a, 1.0), spacing=spacing)
+        torch.testing.assert_close(compiled(x, a), want)
+    assert count.graphs == {False: 4, None: 2, True: 1}[dynamic]
+
+
+def test_a_direction_of_numpy_was_a_graph_break():
+    direction = np.array([1.0, 2.0])
+    compiled = torch.compile(
+        lambda x: gridgrad.directional_derivative(x, direction), backend="eager", fullgraph=True
+    )
+    x = torch.arange(20.0).reshape(4, 5) ** 2
+    for first in (1.0, -2.0):
+        direction[0] = first
+        torch.testing.assert_close(compiled(x), gridgrad.directional_derivative(x, direction))
+
+
+@pytest.mark.parametrize("dim", [(), None])
+def test_no_dims_to_differentiate_along(dim):
+    compiled = torch.compile(
+        lambda x: gridgrad.gradient(x, dim=dim), backend="eager", fullgraph=True
+    )
+    assert compiled(torch.tensor(3.0) if dim is None else torch.ones(4, 5)) == ()
+
+
 # Numbers that differ from call to call, and what eager mode makes of them.
 NUMBERS = {
     "constant": lambda x, h: gridgrad.gradient(x, spacing=0.5),

@@ -205,6 +205,34 @@ def test_a_list_of_steps_is_no_coordinates(spacing):
     assert backend.count == 0
 
 
+def test_a_step_of_1_was_taken_for_coordinates():
+    """How a call is told names coordinates by True, which equals 1: one text was remembered for both."""
+    x, across = torch.randn(N, M), torch.from_numpy(ACROSS)
+    down = torch.arange(N, dtype=torch.float64) ** 1.2
+
+    def both(x):
+        return [
+            gridgrad.gradient(x, spacing=each)
+            for each in ((down, 1.0), (down, across), (1, across))
+        ]
+
+    for backend in ("eager", "aot_eager"):
+        torch._dynamo.reset()
+        compiled = torch.compile(both, backend=backend, fullgraph=True)
+        torch.testing.assert_close(compiled(x), both(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8], ids=str)
+def test_integers_at_coordinates_have_parts(dtype):
+    x = (100 * torch.rand(N, M)).to(dtype)
+    compiled = torch.compile(
+        lambda x: gridgrad.gradient(x, dim=1, spacing=torch.from_numpy(ACROSS)),
+        backend="aot_eager", fullgraph=True,
+    )  # fmt: skip
+    want = gridgrad.gradient(x, dim=1, spacing=torch.from_numpy(ACROSS))
+    torch.testing.assert_close(compiled(x), want, rtol=1e-5, atol=1e-4)
+
+
 def test_coordinates_of_the_same_bytes_and_another_dtype_are_others():
     c = torch.from_numpy(ACROSS)
     assert placed.values_of([c]) == placed.values_of([c.clone()])

@@ -4,8 +4,11 @@ import copy
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import gradcheck, gradgradcheck
+from torch.overrides import TorchFunctionMode
 from torch.testing._internal.common_methods_invocations import op_db
+from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import gridgrad
@@ -230,6 +233,10 @@ def test_subclasses_have_their_say():
     x = torch.tensor([0.0, 1.0, 3.0, 4.0, 6.0, 7.0], dtype=f.dtype).as_subclass(Logged)
     found = gridgrad.derivative(f, dim=0, spacing=x).as_subclass(torch.Tensor)
     torch.testing.assert_close(found, gridgrad.derivative(f, dim=0, spacing=x.tolist()))
+    # Coordinates have theirs, too; but a Parameter is none.
+    assert type(gridgrad.derivative(f, dim=0, spacing=x)) is Logged
+    grid = torch.nn.Parameter(x.as_subclass(torch.Tensor), requires_grad=False)
+    assert type(gridgrad.derivative(f, dim=0, spacing=grid)) is torch.Tensor
 
 
 def test_a_parameter_is_a_tensor_that_requires_a_gradient():
@@ -245,6 +252,15 @@ def test_a_parameter_is_a_tensor_that_requires_a_gradient():
     assert torch.equal(parameter.grad, leaf.grad)
     buffer = torch.nn.Buffer(samples(6, 7))
     assert torch.equal(gridgrad.gradient(buffer)[0], gridgrad.gradient(buffer.detach())[0])
+
+
+class Doubling(TorchFunctionMode):
+    """A mode that is asked about the computation."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        found = function(*args, **(kwargs or {}))
+        is_ours = getattr(function, "__name__", "") == "run"
+        return tuple(2 * each for each in found) if is_ours else found
 
 
 class Counting(TorchDispatchMode):
@@ -266,10 +282,83 @@ def test_modes():
     assert mode.names
     for value, want in zip(found, expected, strict=True):
         torch.testing.assert_close(value, want, rtol=1e-14, atol=1e-14)
+    with Doubling():
+        for _ in range(3):  # of which the later ones are known
+            assert torch.equal(gridgrad.gradient(f)[1], 2 * expected[1])
     with torch.device("cpu"):
         assert all(map(torch.equal, gridgrad.gradient(f), expected))
         found = gridgrad.derivative(f, dim=0, spacing=torch.tensor([0.0, 1, 3, 4, 6, 7]))
     torch.testing.assert_close(found, gridgrad.derivative(f, dim=0, spacing=[0, 1, 3, 4, 6, 7]))
+
+
+def test_out_without_an_address_was_taken_for_the_input():
+    """Addresses of meta and fake tensors, and of subclasses that wrap others, are all 0."""
+    f, out = (torch.empty(6, 7, device="meta") for _ in range(2))
+    assert gridgrad.laplacian(f, out=out) is out
+    with pytest.raises(gridgrad.GridError, match="share memory"):
+        gridgrad.laplacian(f, out=f)
+    with FakeTensorMode():
+        f, out = torch.empty(6, 7), torch.empty(6, 7)
+        assert gridgrad.derivative(f, out=out) is out
+    f, out = (TwoTensor(samples(6, 7), samples(6, 7) + k) for k in range(2))
+    assert gridgrad.derivative(f, out=out) is out
+    torch.testing.assert_close(out.a, gridgrad.derivative(f.a))
+
+
+def test_out_of_inference_mode_was_changed_outside_it():
+    with torch.inference_mode():
+        out = torch.empty(6, dtype=torch.float64)
+        gridgrad.derivative(samples(6), out=out)
+    with pytest.raises(gridgrad.GridError, match="was made in inference mode"):
+        gridgrad.derivative(samples(6), out=out)
+
+
+def test_a_step_on_the_cpu_is_a_number_to_other_devices():
+    for requires in (False, True):
+        step = torch.tensor(0.5, requires_grad=requires)
+        found = gridgrad.derivative(torch.empty(4, device="meta"), spacing=step)
+        assert found.is_meta
+        assert found.requires_grad == requires
+    with pytest.raises(gridgrad.GridError, match="must be on the input's device"):
+        gridgrad.derivative(torch.empty(4, device="meta"), spacing=torch.arange(4.0))
+
+
+@pytest.mark.parametrize("spacing", [torch.tensor(0.5), torch.tensor([0.0, 1.0, 3.0, 4.0, 6.0])])
+def test_no_samples_lost_the_way_back_to_the_spacing(spacing):
+    x = spacing.clone().requires_grad_()
+    found = gridgrad.derivative(torch.empty(0, 5), spacing=x)
+    assert found.shape == (0, 5)
+    (grad,) = torch.autograd.grad(found.sum(), x)
+    assert torch.equal(grad, torch.zeros_like(x))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"spacing": torch.tensor([0.0, 1.0, 3.0, 4.0, 6.0, 7.0], requires_grad=True)},
+        {"spacing": torch.tensor(0.5, requires_grad=True)},
+        {"spacing": 1j},
+        {"boundary": 0.5},
+    ],
+    ids=["coordinates", "step", "complex", "beyond"],
+)
+def test_the_reference_engine_lost_the_order_in_memory(how):
+    for dtype in (torch.float64, torch.complex128):
+        f = samples(7, 6).to(dtype).T
+        found = gridgrad.derivative(f, dim=0, **how)
+        assert found.stride() == f.stride()
+        torch.testing.assert_close(found, gridgrad.derivative(f.contiguous(), dim=0, **how))
+
+
+@pytest.mark.filterwarnings("ignore:.*jit.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("requires", [False, True])
+def test_jit_trace_recorded_a_constant(requires):
+    f, other = samples(9).requires_grad_(requires), 2 * samples(9)
+    for how in ({}, {"spacing": samples(9).exp().cumsum(0), "edge_order": 2}):
+        for _ in range(2):
+            traced = torch.jit.trace(lambda f, how=how: gridgrad.derivative(f, **how), f)
+            torch.testing.assert_close(traced(other), gridgrad.derivative(other, **how))
 
 
 def test_no_grad_and_inference_mode():

@@ -4,7 +4,10 @@ A derivative is a matrix times the samples; its transpose takes gradients of res
 samples, and is a stencil again, which the same engines run.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import array_api_compat
@@ -38,7 +41,7 @@ def transposed(stencil: Stencil, n: int) -> Stencil:
     # Weights that are on a device, where nobody looks at them, are made anew for every call.
     # So are those of a long line, with which it is not kept either.
     if isinstance(stencil.interior.weights, _Turned):
-        return stencil.interior.weights.stencil
+        return stencil.interior.weights.stencil.linear()
     if is_compiling() or type(n) is not int or stencil.line is not None or _is_elsewhere(stencil):
         return _transpose(stencil, n)
     found = _made.get((id(stencil), n))
@@ -47,7 +50,7 @@ def transposed(stencil: Stencil, n: int) -> Stencil:
             _made.clear()
         found = stencil, _transpose(stencil, n)
         _made[id(stencil), n] = found
-        _made[id(found[1]), n] = found[1], stencil  # and back again
+        _made[id(found[1]), n] = found[1], stencil.linear()  # and back again
     return found[1]
 
 
@@ -157,10 +160,8 @@ def _edge(rows: tuple[Row, ...], start: int) -> Iterator[tuple[int, int, float]]
         return found if isinstance(found, Fixed) or start >= 0 else found - far
 
     for i, row in enumerate(rows, start):
-        for offset, weight in zip(row.offsets, row.weights, strict=True):
-            k = reads(i + offset, row.sides)
-            if not isinstance(k, Fixed):
-                yield i, k, _number(_divided(weight, row))
+        places = [reads(i + offset, row.sides) for offset in row.offsets]
+        yield from _entries_of(i, row, places, row.weights)
 
 
 def _inner(stencil: Stencil, start: int, stop: int) -> Iterator[tuple[int, int, float]]:
@@ -181,11 +182,40 @@ def _entries(stencil: Stencil, n: int) -> Iterator[tuple[int, int, float]]:
     """The same of all rows of a short dim."""
     for start, stop, row in stencil.rows(n):
         for i in range(start, stop):
-            for offset, weight in zip(row.offsets, row.weights, strict=True):
-                k = i + offset if row.sides is None else place(i + offset, n, row.sides)
-                if not isinstance(k, Fixed):
-                    each = weight if isinstance(weight, float) else weight.reshape(-1)[i - start]
-                    yield i, k, _number(_divided(each, row))
+            places = [
+                i + offset if row.sides is None else place(i + offset, n, row.sides)
+                for offset in row.offsets
+            ]
+            weights = [w if isinstance(w, float) else w.reshape(-1)[i - start] for w in row.weights]
+            yield from _entries_of(i, row, places, weights)
+
+
+def _entries_of(
+    i: int, row: Row, places: Sequence[Any], weights: Sequence[Any]
+) -> Iterator[tuple[int, int, float]]:
+    """The same of one sample's row, whose offsets lead to these places."""
+    for k, weight in gathered(i, row, places, weights).items():
+        if not isinstance(k, Fixed):
+            yield i, k, _number(_divided(weight, row))
+
+
+def gathered(i: int, row: Row, places: Sequence[Any], weights: Sequence[Any]) -> dict[Any, Any]:
+    """What the row of sample i weights each place with, of those that its offsets lead to.
+
+    One to which several lead is weighted by their exact sum; and sample i itself, from which the others'
+    differences are taken, by theirs. So what does not count has no weight, not a rounding error.
+    """
+    led: dict[Any, list[Any]] = {}
+    for k, weight in zip(places, weights, strict=True):
+        led.setdefault(k, []).append(weight)
+    if len(led) < len(places) and not row.plain:
+        led[i] = [-w for k, each in led.items() if k != i for w in each]
+    return {k: _sum(each) for k, each in led.items()}
+
+
+def _sum(weights: Sequence[Any]) -> Any:
+    is_of_numbers = not weights or isinstance(weights[0], float)
+    return math.fsum(weights) if is_of_numbers else reduce(add, weights)
 
 
 def _number(weight: Any) -> Any:

@@ -123,7 +123,7 @@ def resolve_direction(direction: Any, count: int) -> tuple[float, ...]:
     if isinstance(direction, np.ndarray):
         direction = direction.tolist()
     numbers_only = isinstance(direction, Sequence) and all(
-        isinstance(each, numbers.Real) and math.isfinite(each) for each in direction
+        isinstance(each, numbers.Real) and -math.inf < float(each) < math.inf for each in direction
     )
     if not numbers_only:
         raise GridTypeError(

@@ -65,10 +65,9 @@ class Call:
         self.edge_order = resolve_edge_order(edge_order, self.accuracy if edges is None else edges)
         self.axes: list[Axis] = resolve(x, self.library, self.dims, spacing, boundary, period)
 
-    def stencil(self, k: int, order: int = 1, factor: float = 1.0) -> Stencil:
+    def stencil(self, k: int, order: int = 1, factor: Any = 1.0) -> Stencil:
         """The stencil of so many times the derivative of that order along the k-th axis."""
-        found = build(self.axes[k], order, self.accuracy, self.edge_order, self.side)
-        return scaled(found, factor) if factor != 1 else found
+        return scaled(build(self.axes[k], order, self.accuracy, self.edge_order, self.side), factor)
 
     def types(self, plan: Plan) -> tuple[list[Any], list[Any]]:
         """The dtypes of a plan's results, and those in which they are computed."""

@@ -90,6 +90,8 @@ def _check_samples(
     needed, why = below + above, f"order={order} with accuracy={accuracy}"
     if axis.sides[0] == PERIODIC or REFLECT in axis.sides:
         needed += 1
+    elif axis.spacing.positions is not None and axis.sides != (ONE_SIDED, ONE_SIDED):
+        needed = max(needed, below + 1, above + 1)  # positions beyond an edge are mirrored at it
     reaches = (below, above)
     edges = [r for r, kind in zip(reaches, axis.sides, strict=True) if r and kind == ONE_SIDED]
     if edges and (found := max(points, max(edges) + points // 2)) >= needed:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gridgrad.adjoint import gathered
 from gridgrad.axis import Axis, resolve_direction, resolve_order
 from gridgrad.boundary import Fixed, place
 from gridgrad.calls import Call
@@ -176,20 +177,20 @@ def _matrix(axis: Axis, stencil: Stencil) -> Any:
     rows, columns, values = [], [], []
     for first, last, row in stencil.rows(n):
         samples = np.arange(first, last)
-        for offset, weight in zip(row.offsets, row.weights, strict=True):
-            column = samples + offset
-            if row.sides is not None:
-                found = _placed(first + offset, n, row)
-                if found is None:
-                    continue
-                column = np.array([found])
-            value = np.asarray(weight) / row.divisor
+        if row.sides is None:
+            served = dict(zip(row.offsets, row.weights, strict=True))
+        else:
+            places = [_placed(first + offset, n, row) for offset in row.offsets]
+            found = gathered(first, row, places, row.weights)
+            served = {k - first: w for k, w in found.items() if k is not None}
+        for offset, weight in served.items():
+            column, value = samples + offset, np.asarray(weight) / row.divisor
             value = value.astype(np.complex128 if np.iscomplexobj(value) else np.float64)
             rows.append(samples)
             columns.append(column)
             values.append(np.broadcast_to(value, samples.shape))
     made = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-    matrix = _sparse().coo_array(made, shape=(n, n)).tocsr()  # which adds what stands in one place
+    matrix = _sparse().coo_array(made, shape=(n, n)).tocsr()
     matrix.eliminate_zeros()
     return matrix
 

@@ -22,10 +22,10 @@ class Row(NamedTuple):
     sides: Sides | None = None
     plain: bool = False
 
-    def times(self, factor: float) -> "Row":
-        """The row of so many times the derivative."""
+    def times(self, factor: Any) -> "Row":
+        """The row of so many times the derivative: a number, or a 0-d array that is traced."""
         weights, divisor = self.weights, self.divisor
-        if isinstance(weights[0], (float, int)):
+        if isinstance(weights[0], (float, int)) or not isinstance(factor, (float, int)):
             divisor = divisor / factor
         else:
             weights = tuple(w * factor for w in weights)
@@ -120,9 +120,9 @@ class Stencil(NamedTuple):
         ]
 
 
-def scaled(stencil: Stencil, factor: float) -> Stencil:
+def scaled(stencil: Stencil, factor: Any) -> Stencil:
     """The stencil of so many times the derivative."""
-    if factor == 1:
+    if isinstance(factor, (float, int)) and factor == 1:
         return stencil
     rows = [tuple(row.times(factor) for row in each) for each in (stencil.lower, stencil.upper)]
     return Stencil(rows[0], stencil.interior.times(factor), rows[1], stencil.fits_single)

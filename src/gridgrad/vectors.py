@@ -8,6 +8,7 @@ import numpy as np
 
 from gridgrad.arrays.dispatch import library_of
 from gridgrad.axis import resolve_direction
+from gridgrad.caching import is_compiling
 from gridgrad.calls import Call, answer
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan, Term
@@ -280,7 +281,7 @@ def directional_derivative(
     True
     """
     options = (dim, axis, spacing, accuracy, edge_order, boundary, period)
-    if isinstance(direction, np.ndarray):
+    if isinstance(direction, np.ndarray) and not is_compiling():
         direction = direction.tolist()
     more = (tuple(direction) if isinstance(direction, (tuple, list)) else direction,)
     found: A = _only(answer(_directional, (input,), ("input",), options, _one(out), more))
@@ -289,11 +290,26 @@ def directional_derivative(
 
 def _directional(call: Call, direction: Any) -> Plan:
     _need(call.axes, 1, "dims")
-    direction = resolve_direction(direction, len(call.axes))
+    count, library = len(call.axes), call.library
+    if isinstance(
+        direction, np.ndarray
+    ):  # whose numbers the compiler, which reads this, leaves open
+        open_numbers = library.tensor(direction, call.inputs[0])
+        if tuple(open_numbers.shape) != (count,):
+            raise GridError(
+                f"direction must have a number for each of the {count} differentiated dims, "
+                f"but has shape {tuple(open_numbers.shape)}."
+            )
+        factors = [open_numbers[k] for k in range(count)]
+    else:
+        factors = [
+            library.tensor(each, call.inputs[0]) if library.is_symbolic(each) else each
+            for each in resolve_direction(direction, count)
+        ]
     terms = tuple(
-        Term(0, 0, each.dim, call.stencil(k, 1, direction[k]))
+        Term(0, 0, each.dim, call.stencil(k, 1, factors[k]))
         for k, each in enumerate(call.axes)
-        if direction[k]
+        if not isinstance(factors[k], float) or factors[k]
     )
     if not terms:
         raise GridError("direction must not be zero in every dim.")

@@ -27,6 +27,12 @@ def library_of(x: Any, name: str = "input") -> Standard:
     return library
 
 
+def _of_ranks() -> Standard:
+    from gridgrad.arrays.dtensor import Distributed
+
+    return Distributed()
+
+
 def library_of_all(arrays: Sequence[Any], names: Sequence[str]) -> Standard:
     """The library of several arguments: the first one's, or another's that takes the first one too.
 
@@ -54,11 +60,7 @@ def _find(x: Any, name: str) -> Standard:
                 return Traced()
             from gridgrad.arrays.torch import Torch, is_distributed
 
-            if not is_distributed(x):
-                return Torch()
-            from gridgrad.arrays.dtensor import Distributed
-
-            return Distributed()
+            return _of_ranks() if is_distributed(x) else Torch(_of_ranks)
     if hasattr(x, "gridgrad_library"):
         library: Standard = x.gridgrad_library()  # ours: it is no array of a library
         return library

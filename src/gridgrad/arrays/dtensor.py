@@ -7,7 +7,6 @@ read, from rank to rank. What follows on a rank is what follows on a block of an
 import math
 from collections.abc import Sequence
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +18,7 @@ from gridgrad.arrays.blocks import Faces, Part, Piece, Strip, borrowed, halo, ru
 from gridgrad.arrays.blocks import Work as BlockWork
 from gridgrad.arrays.letters import Letters, exchange
 from gridgrad.arrays.torch import Torch
-from gridgrad.engines.memory import memory_order
+from gridgrad.engines.memory import order_of
 from gridgrad.engines.program import is_runnable, makes_weights
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
@@ -210,9 +209,7 @@ class _Ranks:
         self.inner, self.layout, self.dtypes = inner, layout, results
         self.shape = inputs[0].shape
         # Dims in the order of memory, as the CPU engine takes those of the whole.
-        self.order = memory_order(
-            SimpleNamespace(strides=inputs[0].stride(), shape=self.shape, ndim=len(self.shape))
-        )
+        self.order = order_of(inputs[0].stride(), self.shape)
         self.coordinate = layout.mesh.get_coordinate()
         blocks = [_local(x) for x in inputs]
         if self.coordinate is None:  # a rank beside the mesh

@@ -18,7 +18,7 @@ from gridgrad.arrays import placed
 from gridgrad.arrays.autograd import Work
 from gridgrad.arrays.near import count, with_arrays
 from gridgrad.arrays.shortcut import run_order
-from gridgrad.caching import remember
+from gridgrad.caching import constant
 from gridgrad.plan import Plan, Term
 from gridgrad.stencil import Row, Stencil
 
@@ -141,9 +141,9 @@ def as_text(order: Order) -> str:
     )))  # fmt: skip
 
 
-@remember
+@constant
 def _written(numbers: Any) -> str:
-    return repr(numbers)
+    return repr(numbers)  # not remembered: (1,) is another text than (True,), which equals it
 
 
 @lru_cache(maxsize=1024)

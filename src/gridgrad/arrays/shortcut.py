@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import empty_like, is_grad_enabled
-from torch._C import _len_torch_dispatch_stack
+from torch._C import _get_tracing_state, _len_torch_dispatch_stack, _len_torch_function_stack
 from torch._C._dynamo.eval_frame import get_eval_frame_callback
 from torch._C._functorch import is_legacy_batchedtensor, peek_interpreter_stack
 from torch.autograd import forward_ad
@@ -47,7 +47,9 @@ def is_plain(x: Any) -> bool:
         and peek_interpreter_stack() is None
         and not is_legacy_batchedtensor(x)
         and not _len_torch_dispatch_stack()
+        and not _len_torch_function_stack()
         and get_eval_frame_callback() is None  # the compiler, which has given up on a caller
+        and _get_tracing_state() is None
     )
 
 
@@ -102,7 +104,7 @@ class Shortcut:
             if place % self._align:
                 return None
         if out is not None:
-            if any(x.requires_grad for x in out):
+            if any(x.requires_grad or x.is_inference() for x in out):
                 return None
             if not are_apart(places, self._extents, self._count, map(_span, read)):
                 return None

@@ -15,7 +15,7 @@ from gridgrad.arrays.numpy import share_memory
 from gridgrad.arrays.shortcut import OnGpu, layout, shortcut
 from gridgrad.arrays.standard import Quick, Standard
 from gridgrad.engines import cpu
-from gridgrad.engines.memory import BFLOAT16, empty_like
+from gridgrad.engines.memory import BFLOAT16, empty_like, order_of
 from gridgrad.engines.program import is_runnable
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
@@ -46,16 +46,17 @@ _READABLE = (torch.float32, torch.float64, torch.int32, torch.int64)
 class Torch(Standard):
     """PyTorch, on any device."""
 
-    def __init__(self) -> None:
+    def __init__(self, of_ranks: Callable[[], Standard] | None = None) -> None:
+        """`of_ranks` gives the library of DTensors, which a transform may hold."""
         super().__init__(xp)
-        self.name = "torch"
+        self.name, self._of_ranks = "torch", of_ranks
 
     def owns(self, value: Any) -> bool:
         return isinstance(value, torch.Tensor) and not is_distributed(value)
 
     def kind(self, x: Any, name: str) -> str:
         if x.layout != torch.strided:
-            raise GridTypeError(f"{name} must be a dense tensor, but is a sparse one, {x.layout}.")
+            raise GridTypeError(f"{name} must be a dense tensor, but its layout is {x.layout}.")
         if x.dtype.is_floating_point and x.dtype.itemsize >= 2:
             return "real"
         if x.dtype.is_complex:
@@ -77,10 +78,11 @@ class Torch(Standard):
         return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
 
     def is_followed(self, x: Any) -> bool:
-        return _is_hidden(x) or _is_differentiated(x) or self.values(x) is None
+        return _is_hidden(x) or _is_differentiated(x) or _is_asked(x) or self.values(x) is None
 
     def check_device(self, x: Any, input: Any, name: str) -> None:
-        if x.device != input.device:
+        # A step on the CPU is a number to other devices, too.
+        if x.device != input.device and not (x.ndim == 0 and x.device.type == "cpu"):
             raise GridError(
                 f"{name} must be on the input's device, {input.device}, but is on {x.device}."
             )
@@ -110,6 +112,8 @@ class Torch(Standard):
         if self.is_symbolic(values):
             # A product, which the compiler makes for any number; `torch.tensor` it makes anew for each.
             return torch.ones((), dtype=wide, device=input.device) * values
+        if isinstance(values, (list, tuple)) and any(map(self.is_symbolic, values)):
+            return torch.stack([self.tensor(value, input) for value in values])
         if isinstance(values, (list, tuple)) and any(
             isinstance(value, complex) for value in values
         ):
@@ -123,6 +127,11 @@ class Torch(Standard):
         return nullcontext()
 
     def check_writable(self, array: Any, k: int) -> None:
+        is_inferred = not torch.compiler.is_compiling() and array.is_inference()
+        if is_inferred and not torch.is_inference_mode_enabled():
+            raise GridError(
+                f"out[{k}] was made in inference mode, and must not be changed outside it."
+            )
         if array.requires_grad and array.is_leaf and torch.is_grad_enabled():
             raise GridError(f"out[{k}] requires a gradient, which writing into it would break.")
         if any(
@@ -137,6 +146,8 @@ class Torch(Standard):
             return False
         if _is_memory(a) and _is_memory(b):
             return share_memory(_as_numpy(a), _as_numpy(b))
+        if _is_nowhere(a) or _is_nowhere(b):
+            return a is b
         (a_first, a_last), (b_first, b_last) = _extent(a), _extent(b)
         return bool(a_first < b_last and b_first < a_last)
 
@@ -182,10 +193,8 @@ class Torch(Standard):
                 self.run, inputs, plan, inputs, results, computes, out
             )
             return found
-        if any(map(is_distributed, inputs)):  # which a transform held
-            from gridgrad.arrays.dtensor import Distributed
-
-            return Distributed().run(plan, inputs, results, computes, out)
+        if self._of_ranks is not None and any(map(is_distributed, inputs)):
+            return self._of_ranks().run(plan, inputs, results, computes, out)
         if any(map(_is_followed, inputs)) and _is_known(plan):
             found = follow(Followed, Work(self.run, plan.owning(), results, computes), inputs)
             if out is None:
@@ -203,16 +212,14 @@ class Torch(Standard):
             if found:
                 return found
         found = super().run(plan, inputs, results, computes, out)
-        if out is None and _has_no_values(inputs[0]):
-            return tuple(_laid_out(value, inputs[0]) for value in found)
-        return found
+        return found if out is not None else tuple(_laid_out(x, inputs[0]) for x in found)
 
     @_unread
     def _on_memory(
         self, plan: Plan, inputs: Sequence[Any], results: Sequence[Any], computes: Sequence[Any], out: Any
     ) -> tuple[Any, ...]:  # fmt: skip
         """What the CPU engine makes of tensors that are memory of this machine; () if it cannot."""
-        if out is None and not inputs[0].numel():
+        if out is None and not inputs[0].numel() and is_runnable(plan):
             # NumPy's strides would all be 0.
             return tuple(torch.empty_like(inputs[0], dtype=dtype) for dtype in results)
         arrays = [_as_numpy(x) for x in inputs]
@@ -342,6 +349,7 @@ def _is_hidden(x: Any) -> bool:
     """Whether a transform, a subclass, a mode or a compiler keeps the values of x to itself."""
     return bool(
         torch.compiler.is_compiling()
+        or torch._C._get_tracing_state() is not None
         or torch._C._len_torch_dispatch_stack() > 0
         or type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
         or x.device.type == "meta"
@@ -350,24 +358,20 @@ def _is_hidden(x: Any) -> bool:
     )
 
 
-def _has_no_values(x: Any) -> bool:
-    """Whether of x nothing is known but how it lies in memory."""
-    fake = sys.modules.get("torch._subclasses.fake_tensor")
-    return x.device.type == "meta" or (fake is not None and isinstance(x, fake.FakeTensor))
-
-
 def _laid_out(value: Any, like: Any) -> Any:
     """The same that lies in memory as the engines lay out what they make of such an input."""
     if like.is_contiguous():
         return value
-    # A copy and no claim about strides: a program may be recorded here.
-    return torch.empty_like(like, dtype=value.dtype).copy_(value)
+    order = order_of(like.stride(), like.shape)
+    return value.permute(order).contiguous().permute([order.index(dim) for dim in range(like.ndim)])
 
 
 def _is_followed(x: Any) -> bool:
     """Whether PyTorch differentiates or batches what is done to x."""
-    # Neither gradcheck's batches nor `functionalize` know functions with a backward pass of their own.
-    if torch._C._functorch.is_legacy_batchedtensor(x) or _is_functionalizing():
+    # None of gradcheck's batches, `functionalize` and `jit.trace` knows functions with a backward pass of
+    # their own.
+    is_batched = torch._C._functorch.is_legacy_batchedtensor(x)
+    if is_batched or _is_functionalizing() or torch._C._get_tracing_state() is not None:
         return False
     return torch._C._functorch.is_functorch_wrapped_tensor(x) or _is_differentiated(x)
 
@@ -377,6 +381,23 @@ def _is_differentiated(x: Any) -> bool:
         (x.requires_grad and torch.is_grad_enabled())
         or torch.autograd.forward_ad.unpack_dual(x).tangent  # type: ignore[no-untyped-call]  # PyTorch does not type it
         is not None
+    )
+
+
+def _is_asked(x: Any) -> bool:
+    """Whether x is of a subclass that has its say in what is made of it."""
+    kind = type(x)
+    return kind is not torch.Tensor and (
+        kind.__torch_function__ is not torch._C._disabled_torch_function_impl
+    )
+
+
+def _is_nowhere(x: Any) -> bool:
+    """Whether x has no address: a transform, a subclass or a device without memory holds it."""
+    return (
+        x.device.type == "meta"
+        or torch._C._functorch.is_functorch_wrapped_tensor(x)
+        or type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
     )
 
 

@@ -204,9 +204,13 @@ def order_of(
         _, (plan, results, computes, _) = work_out(make, inputs, names, options, more)
     except GridError:
         return None  # it is raised when the compiler reads the same
+    if not results:  # no dims to differentiate along
+        return None
     near = 0
     if call is not None:
-        near, plan = edges_of(plan, shapes[0]), bare(plan)
+        # Integers are differenced in parts.
+        is_of_floats = all(dtype.is_floating_point for dtype in dtypes)
+        near, plan = edges_of(plan, shapes[0]) if is_of_floats else 0, bare(plan)
     if not _is_simple(plan, dtypes, computes):
         return None
     _prepare()

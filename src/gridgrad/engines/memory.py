@@ -23,10 +23,15 @@ def empty_like(x: Any, dtype: Any) -> Any:
 
 def memory_order(x: Any) -> tuple[int, ...]:
     """The dims from the longest stride to the shortest; as they are if samples share memory."""
-    strides = x.strides
-    if 0 in strides and any(s == 0 and n > 1 for s, n in zip(strides, x.shape, strict=True)):
-        return tuple(range(x.ndim))
-    return tuple(sorted(range(x.ndim), key=lambda dim: -abs(strides[dim])))
+    return order_of(x.strides, x.shape)
+
+
+def order_of(strides: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """The same of an array with such strides, in bytes or in samples."""
+    dims = range(len(shape))
+    if 0 in strides and any(s == 0 and n > 1 for s, n in zip(strides, shape, strict=True)):
+        return tuple(dims)
+    return tuple(sorted(dims, key=lambda dim: -abs(strides[dim])))
 
 
 def as_pairs(x: Any) -> Any:

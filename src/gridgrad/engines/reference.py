@@ -199,9 +199,12 @@ def _sum_of_arrays(
     for k in others:
         change = difference(sample(k), reference)
         absent = weight[k] == 0
+        if not isinstance(row.weights[0], np.ndarray):
+            # Another weight, of which this may be differentiated, would have the sample count.
+            absent = absent & ~_is_finite(change, xp)
         if same(k, other):
             absent = absent | unread
-        total = total + xp.where(absent, xp.zeros_like(change), weight[k] * change)
+        total = total + weight[k] * xp.where(absent, xp.zeros_like(change), change)
     return total
 
 
