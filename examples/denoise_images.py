@@ -3,7 +3,7 @@
 Run it as `python examples/denoise_images.py images.png`; it prints the error before and after and draws both.
 """
 
-import sys
+import argparse
 from typing import Any
 
 import torch
@@ -74,7 +74,10 @@ def draw(found: dict[str, Any], path: str) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("picture", nargs="?", help="a file to draw, such as images.png")
+    picture = parser.parse_args().picture
     found = denoise()
     print("error before and after:", *(f"{each:.3f}" for each in found["error"]))
-    if len(sys.argv) > 1:
-        draw(found, sys.argv[1])
+    if picture:
+        draw(found, picture)

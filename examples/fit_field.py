@@ -4,7 +4,7 @@ The law is Poisson's equation, laplacian(u) = source, of which the source is kno
 `python examples/fit_field.py field.png`; it prints the error before and after and draws both.
 """
 
-import sys
+import argparse
 from typing import Any
 
 import torch
@@ -78,7 +78,10 @@ def draw(found: dict[str, Any], path: str) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("picture", nargs="?", help="a file to draw, such as field.png")
+    picture = parser.parse_args().picture
     found = fit()
     print("error before and after:", *(f"{each:.3f}" for each in found["error"]))
-    if len(sys.argv) > 1:
-        draw(found, sys.argv[1])
+    if picture:
+        draw(found, picture)

@@ -5,7 +5,7 @@ moved to where the slope comes out best. Run it as `python examples/learn_grid.p
 error on the even grid and on the learned one and draws both.
 """
 
-import sys
+import argparse
 from typing import Any
 
 import torch
@@ -71,7 +71,10 @@ def draw(found: dict[str, Any], path: str) -> None:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("picture", nargs="?", help="a file to draw, such as grid.png")
+    picture = parser.parse_args().picture
     found = learn()
     print("error on the even and on the learned grid:", *(f"{each:.3g}" for each in found["error"]))
-    if len(sys.argv) > 1:
-        draw(found, sys.argv[1])
+    if picture:
+        draw(found, picture)

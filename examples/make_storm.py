@@ -6,7 +6,7 @@ west, and folds the border between warm and cold air around itself.
     python examples/make_storm.py [storm.nc]
 """
 
-import sys
+import argparse
 
 import numpy as np
 import xarray as xr
@@ -57,4 +57,6 @@ def write(path: str) -> None:
 
 
 if __name__ == "__main__":
-    write(*sys.argv[1:] or ["storm.nc"])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("file", nargs="?", default="storm.nc", help="what to write (%(default)s)")
+    write(parser.parse_args().file)

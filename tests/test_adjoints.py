@@ -237,3 +237,16 @@ def test_a_sample_without_a_weight_kept_a_rounding_error_of_it():
     (found,) = torch.autograd.grad(gridgrad.derivative(x, **how), x, given)
     assert not found.any()
     assert not gridgrad.derivative_matrix(6, **how)[[0]].nnz
+
+
+@pytest.mark.parametrize("spacing", [torch.tensor(2.0), torch.arange(6.0) ** 1.2])
+def test_a_gradient_by_the_spacing_was_nan_where_differences_overflow(spacing):
+    f = torch.tensor([-3e38, 0.0, 3e38, 0.0, -3e38, 3e38])
+    x = spacing.clone().requires_grad_()
+    wide = spacing.double().requires_grad_()
+    given = torch.full((6,), 1e-30)
+    found, want = (
+        torch.autograd.grad(gridgrad.derivative(f.to(x.dtype), spacing=x), x, given.to(x.dtype))[0]
+        for x in (x, wide)
+    )
+    torch.testing.assert_close(found, want.float(), rtol=1e-4, atol=1e3)

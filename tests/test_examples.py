@@ -1,6 +1,8 @@
 """The scripts in examples/, run small: each gets better at what it does, and draws."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,14 @@ def test_example(name, tmp_path):
     assert after < part * before
     module.draw(found, str(tmp_path / "picture.png"))
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", [*RUNS, "make_storm"])
+def test_asked_for_help_it_ran_and_wrote_a_file_of_that_name(name, tmp_path):
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py", "--help"], capture_output=True, text=True,
+        cwd=tmp_path, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout.startswith("usage:")
+    assert not list(tmp_path.iterdir())

@@ -64,13 +64,14 @@ def line_weights(room, stride, line, size, n, s):
     Each is a row of its own, `stride` bytes after the one before. `line` is the address of the coordinate of
     sample 0, of `size` bytes each. With h = x[j] - x[j - 1] and k = x[j + 1] - x[j] they are -k k r,
     (k - h) (h + k) r and h h r, where r = 1 / (h k (h + k)): one division, which takes longer than all else.
-    Sums of two numbers keep each right to about one rounding. The result is whether some samples themselves
-    have no weight.
+    Sums of two numbers keep each right to about one rounding; single precision keeps no more of them than of
+    doubles. The result is whether some samples themselves have no weight.
     """
     before, own = pointer(room, s), pointer(room + stride, s)
     after = pointer(room + 2 * stride, s)
     wide, narrow = pointer(line, 1.0), pointer(line, np.float32(1))
-    some = False
+    # LLVM knows which it is.
+    some, is_single = False, type(s)(1) + type(s)(2.0**-40) == type(s)(1)
     for j in range(n):
         if size == 8:
             a, b, c = read(wide, j - 1), read(wide, j), read(wide, j + 1)
@@ -80,6 +81,15 @@ def line_weights(room, stride, line, size, n, s):
         h, h_low = _less(b, a)
         k, k_low = _less(c, b)
         both, both_low = _less(c, a)
+        change, change_low = _less(k, h)
+        change_low += k_low - h_low
+        if is_single:
+            r = 1 / (h * k * both)
+            put(before, j, type(s)(-(k * k * r)))
+            put(own, j, type(s)((change + change_low) * both * r))
+            put(after, j, type(s)(h * h * r))
+            some |= get(own, j) == 0
+            continue
         product, product_low = _product(h, h_low, k, k_low)
         product, product_low = _product(product, product_low, both, both_low)
         r = 1 / product
@@ -90,8 +100,7 @@ def line_weights(room, stride, line, size, n, s):
         square, square_low = _product(h, h_low, h, h_low)
         made, made_low = _product(square, square_low, r, r_low)
         put(after, j, type(s)(made + made_low))
-        change, change_low = _less(k, h)
-        change, change_low = _product(change, change_low + (k_low - h_low), both, both_low)
+        change, change_low = _product(change, change_low, both, both_low)
         made, made_low = _product(change, change_low, r, r_low)
         put(own, j, type(s)(made + made_low))
         some |= get(own, j) == 0

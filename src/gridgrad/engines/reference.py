@@ -82,6 +82,12 @@ def _derivative(term: Term, f: Any, compute: Any, xp: Any, join: Join) -> Any:
         found = _sum(term.dim, samples, first, last, row, xp)
         if xp.isdtype(f.dtype, "integral"):
             return found
+        if _is_traced(row):
+            # What is differentiated by weights must be finite throughout, also where it is not chosen.
+            scale = xp.where(
+                _is_finite(found, xp), xp.ones_like(found), xp.zeros_like(found) + room
+            )
+            return _sum(term.dim, samples, first, last, row, xp, scale) / scale
         # Here and not when all are joined, so that a compiler has one expression for each sample.
         rescued = _sum(term.dim, scaled, first, last, row, xp) * (1 / room)
         return xp.where(_is_finite(found, xp), found, rescued)
@@ -95,11 +101,23 @@ def _is_finite(x: Any, xp: Any) -> Any:
     return xp.isfinite(x) if xp.isdtype(x.dtype, "complex floating") else xp.abs(x) < math.inf
 
 
-def _sum(dim: int, samples: tuple[Any, ...], first: int, last: int, row: Row, xp: Any) -> Any:
-    """A row's sum for the samples from one index up to another along a dim."""
+def _is_traced(row: Row) -> bool:
+    """Whether a library differentiates by its weights, or may do so."""
+    is_known = isinstance(row.weights[0], (float, np.ndarray))
+    return not is_known or not isinstance(row.divisor, (float, complex, np.generic))
+
+
+def _sum(
+    dim: int, samples: tuple[Any, ...], first: int, last: int, row: Row, xp: Any, scale: Any = None
+) -> Any:
+    """A row's sum for the samples from one index up to another along a dim, each times a `scale`."""
     n = samples[0].shape[dim]
 
     def sample(offset: int) -> tuple[Any, ...]:
+        found = unscaled(offset)
+        return found if scale is None else tuple(part * scale for part in found)
+
+    def unscaled(offset: int) -> tuple[Any, ...]:
         start, stop = first + offset, last + offset
         if row.sides is not None:
             start = place(start, n, row.sides)
