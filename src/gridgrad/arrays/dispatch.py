@@ -58,7 +58,8 @@ def _find(x: Any, name: str) -> Standard:
                 from gridgrad.arrays.traced import Traced  # with which comes all of the compiler
 
                 return Traced()
-            from gridgrad.arrays.torch import Torch, is_distributed
+            from gridgrad.arrays.tensors import is_distributed
+            from gridgrad.arrays.torch import Torch
 
             return _of_ranks() if is_distributed(x) else Torch(_of_ranks)
     if hasattr(x, "gridgrad_library"):

@@ -14,8 +14,23 @@ from gridgrad.arrays.autograd import Followed, Work, follow
 from gridgrad.arrays.numpy import share_memory
 from gridgrad.arrays.shortcut import OnGpu, layout, shortcut
 from gridgrad.arrays.standard import Quick, Standard
+from gridgrad.arrays.tensors import (
+    as_numpy,
+    extent,
+    from_numpy,
+    inside_transform,
+    is_asked,
+    is_differentiated,
+    is_distributed,
+    is_hidden,
+    is_memory,
+    is_nowhere,
+    is_transforming,
+    is_watched,
+    laid_out,
+)
 from gridgrad.engines import cpu
-from gridgrad.engines.memory import BFLOAT16, empty_like, order_of
+from gridgrad.engines.memory import BFLOAT16, empty_like
 from gridgrad.engines.program import is_runnable
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
@@ -70,15 +85,15 @@ class Torch(Standard):
 
     def read(self, x: Any) -> Any:
         """The values of x on any device as a NumPy array, or None where a transform keeps them to itself."""
-        if _is_hidden(x):
+        if is_hidden(x):
             return None
         if is_transforming():
-            return _inside_transform(x)
+            return inside_transform(x)
         x = x.detach().cpu().resolve_conj().resolve_neg()
         return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
 
     def is_followed(self, x: Any) -> bool:
-        return _is_hidden(x) or _is_differentiated(x) or _is_asked(x) or self.values(x) is None
+        return is_hidden(x) or is_differentiated(x) or is_asked(x) or self.values(x) is None
 
     def check_device(self, x: Any, input: Any, name: str) -> None:
         # A step on the CPU is a number to other devices, too.
@@ -144,18 +159,18 @@ class Torch(Standard):
     def overlap(self, a: Any, b: Any) -> bool:
         if not isinstance(b, torch.Tensor) or a.device != b.device:
             return False
-        if _is_memory(a) and _is_memory(b):
-            return share_memory(_as_numpy(a), _as_numpy(b))
-        if _is_nowhere(a) or _is_nowhere(b):
+        if is_memory(a) and is_memory(b):
+            return share_memory(as_numpy(a), as_numpy(b))
+        if is_nowhere(a) or is_nowhere(b):
             return a is b
-        (a_first, a_last), (b_first, b_last) = _extent(a), _extent(b)
+        (a_first, a_last), (b_first, b_last) = extent(a), extent(b)
         return bool(a_first < b_last and b_first < a_last)
 
     def is_fast(self, plan: Plan, inputs: Sequence[Any], computes: Sequence[Any]) -> bool:
         return (
-            all(map(_is_memory, inputs))
+            all(map(is_memory, inputs))
             and all(dtype in _NUMPY for dtype in computes)
-            and cpu.can_run(plan, [_as_numpy(x) for x in inputs], [_NUMPY[c] for c in computes])
+            and cpu.can_run(plan, [as_numpy(x) for x in inputs], [_NUMPY[c] for c in computes])
         )
 
     layout = staticmethod(layout)
@@ -195,7 +210,7 @@ class Torch(Standard):
             return found
         if self._of_ranks is not None and any(map(is_distributed, inputs)):
             return self._of_ranks().run(plan, inputs, results, computes, out)
-        if any(map(_is_followed, inputs)) and _is_known(plan):
+        if any(map(is_watched, inputs)) and _is_known(plan):
             found = follow(Followed, Work(self.run, plan.owning(), results, computes), inputs)
             if out is None:
                 return found
@@ -203,7 +218,7 @@ class Torch(Standard):
         if inputs[0].device.type == _GPU:
             found = _on_gpu(plan, inputs, results, computes, out)
             return found or super().run(plan, inputs, results, computes, out)
-        if all(_is_memory(x) for x in (*inputs, *(out or ()))) and all(
+        if all(is_memory(x) for x in (*inputs, *(out or ()))) and all(
             c in _NUMPY for c in computes
         ):
             # A transform of other tensors would wrap what is made of these.
@@ -212,7 +227,7 @@ class Torch(Standard):
             if found:
                 return found
         found = super().run(plan, inputs, results, computes, out)
-        return found if out is not None else tuple(_laid_out(x, inputs[0]) for x in found)
+        return found if out is not None else tuple(laid_out(x, inputs[0]) for x in found)
 
     @_unread
     def _on_memory(
@@ -222,15 +237,15 @@ class Torch(Standard):
         if out is None and not inputs[0].numel() and is_runnable(plan):
             # NumPy's strides would all be 0.
             return tuple(torch.empty_like(inputs[0], dtype=dtype) for dtype in results)
-        arrays = [_as_numpy(x) for x in inputs]
+        arrays = [as_numpy(x) for x in inputs]
         if out is None:
             outputs = [empty_like(arrays[0], _NUMPY[dtype]) for dtype in results]
         else:
-            outputs = [_as_numpy(x) for x in out]
+            outputs = [as_numpy(x) for x in out]
         if not cpu.run(plan, arrays, outputs, [_NUMPY[dtype] for dtype in computes]):
             return ()
         if out is None:
-            return tuple(_from_numpy(x) for x in outputs)
+            return tuple(from_numpy(x) for x in outputs)
         torch.autograd.graph.increment_version(out)
         return tuple(out)
 
@@ -246,7 +261,7 @@ def _on_gpu(
         return triton.refuse(
             "weights are complex, or PyTorch differentiates, batches or traces them"
         )
-    if not all(_is_memory(x, _GPU) for x in (*inputs, *(out or ()))):
+    if not all(is_memory(x, _GPU) for x in (*inputs, *(out or ()))):
         return triton.refuse(
             "tensors are transformed, of a subclass, or to be conjugated when read"
         )
@@ -282,128 +297,8 @@ def _is_known(plan: Plan) -> bool:
         for number in (*row.weights, row.divisor)
         if isinstance(number, torch.Tensor)
     ]
-    if not weights or not all(_is_memory(weight, _GPU) for weight in weights):
+    if not weights or not all(is_memory(weight, _GPU) for weight in weights):
         return False
     from gridgrad.engines import triton
 
     return triton.is_runnable(plan)
-
-
-def is_transforming() -> bool:
-    """Whether a transform of `torch.func` is at work, also where the compiler reads one."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
-
-
-def _is_functionalizing() -> bool:
-    """Whether `torch.func.functionalize` is among the transforms at work."""
-    kind = torch._C._functorch.TransformType.Functionalize
-    stack = torch._C._functorch.get_interpreter_stack()
-    return stack is not None and any(each.key() == kind for each in stack)
-
-
-# The compiler asks once, while it reads. PyTorch's own way to say so imports all of the compiler.
-is_transforming._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions may have any
-
-
-def is_distributed(x: Any) -> bool:
-    """Whether x is a DTensor, whose module takes long to import."""
-    module = sys.modules.get("torch.distributed.tensor")
-    return module is not None and isinstance(x, module.DTensor)
-
-
-def _is_memory(x: Any, device: str = "cpu") -> bool:
-    """Whether x is memory of this machine, or of another kind of device, which an engine may use."""
-    return bool(
-        x.device.type == device
-        and x.layout == torch.strided
-        and x.dtype != torch.complex32
-        and not _is_hidden(x)
-        and not _is_differentiated(x)
-        and not x.is_conj()
-        and not x.is_neg()
-        and not x._is_zerotensor()  # zeros that lie nowhere
-    )
-
-
-def _as_numpy(x: Any) -> Any:
-    if x.dtype == torch.bfloat16:
-        return x.detach().view(torch.int16).numpy().view(BFLOAT16)
-    return x.detach().numpy()
-
-
-def _from_numpy(x: Any) -> Any:
-    if x.dtype == BFLOAT16:
-        return torch.from_numpy(x.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(x)
-
-
-def _inside_transform(x: Any) -> Any:
-    """The values of a plain tensor while other tensors are transformed, when no operation may touch it."""
-    try:
-        return np.from_dlpack(x)
-    except (BufferError, RuntimeError, TypeError):
-        return None
-
-
-def _is_hidden(x: Any) -> bool:
-    """Whether a transform, a subclass, a mode or a compiler keeps the values of x to itself."""
-    return bool(
-        torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
-        or torch._C._len_torch_dispatch_stack() > 0
-        or type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
-        or x.device.type == "meta"
-        or torch._C._functorch.is_functorch_wrapped_tensor(x)
-        or torch._C._functorch.is_legacy_batchedtensor(x)
-    )
-
-
-def _laid_out(value: Any, like: Any) -> Any:
-    """The same that lies in memory as the engines lay out what they make of such an input."""
-    if like.is_contiguous():
-        return value
-    order = order_of(like.stride(), like.shape)
-    return value.permute(order).contiguous().permute([order.index(dim) for dim in range(like.ndim)])
-
-
-def _is_followed(x: Any) -> bool:
-    """Whether PyTorch differentiates or batches what is done to x."""
-    # None of gradcheck's batches, `functionalize` and `jit.trace` knows functions with a backward pass of
-    # their own.
-    is_batched = torch._C._functorch.is_legacy_batchedtensor(x)
-    if is_batched or _is_functionalizing() or torch._C._get_tracing_state() is not None:
-        return False
-    return torch._C._functorch.is_functorch_wrapped_tensor(x) or _is_differentiated(x)
-
-
-def _is_differentiated(x: Any) -> bool:
-    return bool(
-        (x.requires_grad and torch.is_grad_enabled())
-        or torch.autograd.forward_ad.unpack_dual(x).tangent  # type: ignore[no-untyped-call]  # PyTorch does not type it
-        is not None
-    )
-
-
-def _is_asked(x: Any) -> bool:
-    """Whether x is of a subclass that has its say in what is made of it."""
-    kind = type(x)
-    return kind is not torch.Tensor and (
-        kind.__torch_function__ is not torch._C._disabled_torch_function_impl
-    )
-
-
-def _is_nowhere(x: Any) -> bool:
-    """Whether x has no address: a transform, a subclass or a device without memory holds it."""
-    return (
-        x.device.type == "meta"
-        or torch._C._functorch.is_functorch_wrapped_tensor(x)
-        or type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
-    )
-
-
-def _extent(x: Any) -> tuple[int, int]:
-    """The addresses of the first byte of x and of the one past its last."""
-    if x.numel() == 0:
-        return 0, 0
-    reach = sum(stride * (n - 1) for stride, n in zip(x.stride(), x.shape, strict=True))
-    return x.data_ptr(), x.data_ptr() + (reach + 1) * x.element_size()

@@ -22,7 +22,8 @@ from gridgrad.arrays.operator import (
 )
 from gridgrad.arrays.placed import bare, filled, named
 from gridgrad.arrays.standard import Standard, name_of
-from gridgrad.arrays.torch import Torch, is_transforming
+from gridgrad.arrays.tensors import is_transforming
+from gridgrad.arrays.torch import Torch
 from gridgrad.caching import constant, remember
 from gridgrad.engines.program import is_runnable
 from gridgrad.engines.recycling import keep_heap
