@@ -118,6 +118,20 @@ def _integer(value: Any, requirement: str) -> int:
         raise GridTypeError(f"{requirement}, but is {shown}.") from None
 
 
+def along_direction(direction: Any, count: int, library: Library, input: Any) -> Sequence[Any]:
+    """A direction as a number for each of `count` dims, or as a 0-d array where a compiler leaves it open."""
+    if not isinstance(direction, np.ndarray):
+        found = resolve_direction(direction, count)
+        return [library.tensor(a, input) if library.is_symbolic(a) else a for a in found]
+    array = library.tensor(direction, input)  # the compiler's: others come as numbers
+    if tuple(array.shape) != (count,):
+        raise GridError(
+            f"direction must have a number for each of the {count} differentiated dims, "
+            f"but has shape {tuple(array.shape)}."
+        )
+    return [array[k] for k in range(count)]
+
+
 def resolve_direction(direction: Any, count: int) -> tuple[float, ...]:
     """A direction as one real number for each of `count` dims."""
     if isinstance(direction, np.ndarray):

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gridgrad.arrays.dispatch import library_of
-from gridgrad.axis import resolve_direction
+from gridgrad.axis import along_direction
 from gridgrad.caching import is_compiling
 from gridgrad.calls import Call, answer
 from gridgrad.errors import GridError, GridTypeError
@@ -290,22 +290,7 @@ def directional_derivative(
 
 def _directional(call: Call, direction: Any) -> Plan:
     _need(call.axes, 1, "dims")
-    count, library = len(call.axes), call.library
-    if isinstance(
-        direction, np.ndarray
-    ):  # whose numbers the compiler, which reads this, leaves open
-        open_numbers = library.tensor(direction, call.inputs[0])
-        if tuple(open_numbers.shape) != (count,):
-            raise GridError(
-                f"direction must have a number for each of the {count} differentiated dims, "
-                f"but has shape {tuple(open_numbers.shape)}."
-            )
-        factors = [open_numbers[k] for k in range(count)]
-    else:
-        factors = [
-            library.tensor(each, call.inputs[0]) if library.is_symbolic(each) else each
-            for each in resolve_direction(direction, count)
-        ]
+    factors = along_direction(direction, len(call.axes), call.library, call.inputs[0])
     terms = tuple(
         Term(0, 0, each.dim, call.stencil(k, 1, factors[k]))
         for k, each in enumerate(call.axes)
