@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 from torch import distributed
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.distributed.tensor.debug import CommDebugMode
@@ -422,11 +423,75 @@ def check_transforms(meshes):
             assert_same(function(part), function(x))
 
 
+def check_transforms_of_several(meshes):
+    """A component that a transform holds beside one that it does not, and what is Partial."""
+    mesh, x = meshes[0], line(16 * 6).reshape(16, 6)
+    part, whole = spread(x, mesh, [Shard(0)]), x
+
+    def loss(u, v):
+        return gridgrad.divergence((u, v)).square().sum()
+
+    with torch.no_grad():
+        for k in (0, 1):
+            found, want = (torch.func.grad(loss, k)(f, 2 * f) for f in (part, whole))
+            assert_same(found, want)
+    rank = mesh.get_local_rank()
+    summed = DTensor.from_local(
+        x if rank == 0 else torch.zeros_like(x), mesh, [Partial()], run_check=False
+    )
+    found, want = (
+        torch.func.vmap(partial(gridgrad.derivative, boundary=3.0), in_dims=1)(f)
+        for f in (summed, whole)
+    )
+    torch.testing.assert_close(found.full_tensor(), want)
+    refused(
+        gridgrad.errors.GridTypeError,
+        "must all be DTensors",
+        lambda: torch.func.grad(loss)(part, x),
+    )
+    everywhere = DTensor.from_local(line(16).exp().cumsum(0), mesh, run_check=False)
+    slope = partial(gridgrad.derivative, dim=0, spacing=everywhere)
+    with torch.no_grad():
+        found = torch.func.vjp(slope, part)[1](part)[0]
+        want = torch.func.vjp(partial(slope, spacing=everywhere.to_local()), x)[1](x)[0]
+    assert_same(found, want)
+    refused(
+        gridgrad.GridError, "not offered for DTensors",
+        lambda: torch.func.grad(lambda f: slope(f, spacing=1j).abs().sum())(part),
+    )  # fmt: skip
+
+
+def check_modes(meshes):
+    """Of no values, and of no graph."""
+    mesh, x = meshes[0], line(48).reshape(8, 6)
+    part = spread(x, mesh, [Shard(0)])
+    with torch.inference_mode():
+        assert_same(gridgrad.derivative(part, dim=0), gridgrad.derivative(x, dim=0))
+    with FakeTensorMode():
+        rows = torch.empty(8 // mesh.size(), 6)
+        found = gridgrad.derivative(
+            DTensor.from_local(rows, mesh, [Shard(0)], run_check=False), dim=0
+        )
+        assert found.shape == (8, 6)
+
+
+def check_hessians(meshes):
+    """Both of its passes are run as the whole is, by one engine."""
+    for dtype in (torch.float64, torch.complex128):
+        x = line(9 * 16, dtype).reshape(9, 16)
+        for dim in (0, 1):
+            part = spread(x, meshes[0], [Shard(dim)])
+            how = {"boundary": [1.5, "replicate"], "accuracy": 4}
+            found, want = (sum(gridgrad.hessian(f, **how), ()) for f in (part, x))
+            for a, b in zip(found, want, strict=True):
+                assert_same(a, b)
+
+
 def check_compiled_code(meshes):
     """A compiled function is cut at a call on DTensors, which exchanges rows as in eager code."""
     mesh = meshes[0]
     compiled = torch.compile(lambda f: gridgrad.derivative(f, dim=0), backend="eager")
-    for n in (7, 8):  # of which some ranks' shards are of one size
+    for n in (7, 8):  # the first rank's shard is of one size
         x = line(6 * n).reshape(n, 6)
         with Counted() as counted:
             found = compiled(spread(x, mesh, [Shard(0)]))

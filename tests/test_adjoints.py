@@ -7,6 +7,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 import gridgrad
+from gridgrad import adjoint
 
 from .grids import BOUNDARIES, field, jittered
 
@@ -250,3 +251,48 @@ def test_a_gradient_by_the_spacing_was_nan_where_differences_overflow(spacing):
         for x in (x, wide)
     )
     torch.testing.assert_close(found, want.float(), rtol=1e-4, atol=1e3)
+
+
+@pytest.mark.parametrize("how", [{"order": 2}, {"boundary": "reflect"}, {"accuracy": 4}])
+def test_transposes_of_many_weights_were_kept_for_good(how):
+    """With their stencils, which are made anew for such coordinates at every call."""
+    x = torch.from_numpy(jittered(9_000))
+    f = torch.ones(9_000, dtype=torch.float64, requires_grad=True)
+    kept = [len(adjoint._made)]
+    for _ in range(3):
+        gridgrad.derivative(f, spacing=x, **how).sum().backward()
+        kept.append(len(adjoint._made))
+    assert len({*kept}) == 1
+
+
+def test_the_way_back_from_a_transpose_depended_on_other_calls():
+    """What it was made of was forgotten, and it was transposed itself, to other roundings."""
+    x = torch.tensor([0, 1, 3, 4, 7.5, 8, 9.25, 12], dtype=torch.float64)
+    f = torch.arange(8, dtype=torch.float64, requires_grad=True)
+    for _ in range(3):
+        v = torch.linspace(-1, 2, 8, dtype=torch.float64, requires_grad=True)
+        (grad,) = torch.autograd.grad(gridgrad.derivative(f, spacing=x), f, v, create_graph=True)
+        adjoint._made.clear()
+        (found,) = torch.autograd.grad(grad, v, torch.full((8,), 0.1, dtype=torch.float64))
+        assert not found.any()
+
+
+@pytest.mark.parametrize(
+    ("x", "how", "reached"),
+    [
+        ([0, 1, 2, 4, 6, 8, 9, 10], {"boundary": 0.0}, [1, 2]),
+        ([0, 1.3, 2.1, 3.7, 4.2, 5.9, 7.7, 8.1, 9.6, 10.3], {"boundary": "reflect"}, []),
+        ([0, 1.3, 2.1, 3.7, 4.2, 5.9, 7.7, 8.1], {"boundary": "reflect", "order": 3}, []),
+    ],
+    ids=["number", "reflect", "third"],
+)
+def test_weights_that_cancel_left_their_rounding_errors(x, how, reached):
+    """At coordinates they were added up before they were rounded, but the kernel rounds them first."""
+    f = torch.randn(len(x), dtype=torch.float64, requires_grad=True)
+    given = torch.zeros(len(x), dtype=torch.float64)
+    given[0] = torch.nan
+    found = gridgrad.derivative(f, spacing=(x,), accuracy=4, **how)
+    (grad,) = torch.autograd.grad(found, f, given)
+    assert grad.isnan().nonzero().ravel().tolist() == reached
+    row = gridgrad.derivative_matrix(x, accuracy=4, **how)[[0]]
+    assert sorted(row.nonzero()[1].tolist()) == reached

@@ -174,6 +174,56 @@ def test_a_direction_of_numpy_was_a_graph_break():
         torch.testing.assert_close(compiled(x), gridgrad.directional_derivative(x, direction))
 
 
+@pytest.mark.parametrize("direction", [
+    np.array([3, 7]), np.array([0.1, 0.7], np.float32), np.array([2e-5, 0], np.float16), np.array([0.0, 2.0]),
+], ids=lambda d: d.dtype.name)  # fmt: skip
+def test_a_direction_of_numpy_keeps_its_digits_and_reads_nothing_along_a_0(direction):
+    compiled = torch.compile(
+        lambda x: gridgrad.directional_derivative(x, direction), backend="eager", fullgraph=True
+    )
+    x = torch.randn(6, 7, dtype=torch.float64)
+    x[2, 3] = torch.inf
+    want = gridgrad.directional_derivative(x, direction)
+    torch.testing.assert_close(compiled(x), want, rtol=1e-14, atol=1e-14, equal_nan=True)
+
+
+def test_a_complex_direction_of_numpy_is_refused():
+    compiled = torch.compile(
+        lambda x: gridgrad.directional_derivative(x, np.array([1j, 2.0])), backend="eager"
+    )
+    with pytest.raises(gridgrad.errors.GridTypeError, match="real numbers"):
+        compiled(torch.ones(4, 5))
+
+
+@pytest.mark.parametrize("boundary", ["reflect", "replicate", 0.5, ("one-sided", "reflect")])
+def test_mirrored_coordinates_compile_once(boundary):
+    """A list that is repeated made their number a constant."""
+    count = Counter()
+    compiled = torch.compile(
+        lambda x, c: gridgrad.derivative(x, dim=0, spacing=c, boundary=boundary, accuracy=4),
+        backend=count, dynamic=True, fullgraph=True,
+    )  # fmt: skip
+    for n in (20, 30, 12, 41):
+        x, c = torch.randn(n, 7, dtype=torch.float64), coordinates(n)
+        want = gridgrad.derivative(x, dim=0, spacing=c, boundary=boundary, accuracy=4)
+        torch.testing.assert_close(compiled(x, c), want)
+    assert count.graphs == 1
+
+
+def test_an_exported_program_asks_for_no_dtypes():
+    """`aten.promote_types`, which no compiler takes, was in what `torch.export` recorded."""
+
+    class Slopes(torch.nn.Module):
+        def forward(self, x, c):
+            return gridgrad.gradient(x, spacing=(c, 0.5))
+
+    x, c = torch.randn(20, 12, dtype=torch.float64), coordinates(20)
+    program = torch.export.export(Slopes(), (x, c), strict=False).module()
+    assert "promote_types" not in program.code
+    found = torch.compile(program, backend="eager", fullgraph=True)(x, c)
+    torch.testing.assert_close(found, gridgrad.gradient(x, spacing=(c, 0.5)))
+
+
 @pytest.mark.parametrize("dim", [(), None])
 def test_no_dims_to_differentiate_along(dim):
     compiled = torch.compile(

@@ -233,6 +233,35 @@ def test_integers_at_coordinates_have_parts(dtype):
     torch.testing.assert_close(compiled(x), want, rtol=1e-5, atol=1e-4)
 
 
+def test_complex_coordinates_lost_their_imaginary_part_in_a_backward_pass():
+    x = torch.randn(N, dtype=torch.complex128, requires_grad=True)
+    c, given = (torch.randn(N, dtype=torch.complex128) for _ in range(2))
+
+    def slope(x):
+        return gridgrad.derivative(x, spacing=c)
+
+    compiled = torch.compile(slope, backend="aot_eager", fullgraph=True)
+    found, want = (torch.autograd.grad(f(x), x, given)[0] for f in (compiled, slope))
+    torch.testing.assert_close(found, want)
+
+
+def test_integers_in_a_list_keep_all_their_digits():
+    c = [2**60, 2**60 + 1, 2**60 + 3, 2**60 + 7]
+    x = torch.randn(4, dtype=torch.float64)
+    compiled = torch.compile(
+        lambda x: gridgrad.derivative(x, spacing=(c,)), backend="aot_eager", fullgraph=True
+    )
+    torch.testing.assert_close(compiled(x), gridgrad.derivative(x, spacing=(c,)))
+
+
+def test_true_is_no_step():
+    compiled = torch.compile(
+        lambda x: gridgrad.gradient(x, spacing=(True, torch.from_numpy(ACROSS))), backend="eager"
+    )
+    with pytest.raises(gridgrad.errors.GridTypeError, match="spacing for dim 0 must be a number"):
+        compiled(torch.randn(N, M))
+
+
 def test_coordinates_of_the_same_bytes_and_another_dtype_are_others():
     c = torch.from_numpy(ACROSS)
     assert placed.values_of([c]) == placed.values_of([c.clone()])

@@ -1,5 +1,6 @@
 """gridgrad among PyTorch's own functions: its OpInfo, dtypes, memory formats, subclasses, modes, `out=`."""
 
+import contextlib
 import copy
 
 import pytest
@@ -12,6 +13,7 @@ from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import gridgrad
+from gridgrad.arrays import shortcut
 
 pytestmark = [
     pytest.mark.filterwarnings(r"ignore:.torch\.jit\.script. is deprecated:DeprecationWarning"),
@@ -303,6 +305,50 @@ def test_out_without_an_address_was_taken_for_the_input():
     f, out = (TwoTensor(samples(6, 7), samples(6, 7) + k) for k in range(2))
     assert gridgrad.derivative(f, out=out) is out
     torch.testing.assert_close(out.a, gridgrad.derivative(f.a))
+
+
+@pytest.mark.parametrize("n", [8, 20_000])
+def test_out_over_coordinates_of_another_library_was_not_seen(n):
+    f, x = samples(n), samples(n, seed=1).exp().cumsum(0)
+    for _ in range(2):
+        own = x.clone()
+        for out, spacing in ((own, own.numpy()), (own, own), (own.numpy(), own)):
+            given = f if isinstance(out, torch.Tensor) else f.numpy()
+            with pytest.raises(gridgrad.GridError, match="share memory"):
+                gridgrad.derivative(given, spacing=(spacing,), out=out)
+        assert torch.equal(own, x)
+        for out in (torch.empty_like(x), torch.empty_like(x).numpy()):
+            given = f if isinstance(out, torch.Tensor) else f.numpy()
+            gridgrad.derivative(given, spacing=(own.numpy(),), out=out)
+            found = torch.as_tensor(out)
+            assert torch.equal(found, gridgrad.derivative(f, spacing=(x,)))
+
+
+def test_a_default_device_is_no_mode_that_has_its_say():
+    f = samples(6)
+    for count in (1, 2):
+        with contextlib.ExitStack() as stack:
+            for _ in range(count):
+                stack.enter_context(torch.device("cpu"))
+            assert shortcut.is_plain(f)
+            with Doubling():
+                assert not shortcut.is_plain(f)
+
+
+@pytest.mark.parametrize(
+    "how", [{"spacing": torch.tensor(1.0, requires_grad=True)}, {"spacing": 1j}]
+)
+def test_integers_beside_a_number_beyond_an_edge_lost_digits(how):
+    """The number was added to the higher of their parts."""
+    f = torch.tensor([-1, -4, -9, -16, -25, -36])
+    how = {k: v.double() if isinstance(v, torch.Tensor) else v for k, v in how.items()}
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = gridgrad.derivative(f, boundary=0.1, **how)
+        wide = gridgrad.derivative(f.double(), boundary=0.1, **how)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(found, wide, rtol=1e-15, atol=0)
 
 
 def test_out_of_inference_mode_was_changed_outside_it():

@@ -5,7 +5,7 @@ samples, and is a stencil again, which the same engines run.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -39,27 +39,21 @@ def transposed(stencil: Stencil, n: int) -> Stencil:
     """
     # The compiler reads this code, and keeps what it finds itself; lengths that are symbols have no hash.
     # Weights that are on a device, where nobody looks at them, are made anew for every call.
-    # So are those of a long line, with which it is not kept either.
-    if isinstance(stencil.interior.weights, _Turned):
-        return stencil.interior.weights.stencil.linear()
-    if is_compiling() or type(n) is not int or stencil.line is not None or _is_elsewhere(stencil):
+    # So are many of each sample's own, which would be kept for good.
+    if is_compiling():
         return _transpose(stencil, n)
+    if stencil.back is not None:
+        back: Stencil = stencil.back
+        return back
+    if type(n) is not int or stencil.is_long or _is_elsewhere(stencil):
+        return _transpose(stencil, n)._replace(back=stencil.linear())
     found = _made.get((id(stencil), n))
     if found is None:
         if len(_made) >= 1024:
             _made.clear()
-        found = stencil, _transpose(stencil, n)
+        found = stencil, _transpose(stencil, n)._replace(back=stencil.linear())
         _made[id(stencil), n] = found
-        _made[id(found[1]), n] = found[1], stencil.linear()  # and back again
     return found[1]
-
-
-class _Turned(Later):
-    """The weights of a long line's transpose, and what that is the transpose of."""
-
-    def __init__(self, stencil: Stencil, row: Callable[[], Row]) -> None:
-        super().__init__(row, len(stencil.interior.offsets))
-        self.stencil = stencil
 
 
 def _is_elsewhere(stencil: Stencil) -> bool:
@@ -98,7 +92,7 @@ def _transpose(stencil: Stencil, n: int) -> Stencil:
     if stencil.line is None:
         row = inner()
     else:
-        row = Row(tuple(-o for o in reversed(offsets)), _Turned(stencil, inner), plain=True)
+        row = Row(tuple(-o for o in reversed(offsets)), Later(inner, len(offsets)), plain=True)
     return Stencil(
         tuple(_column(j, ((i, w) for i, k, w in low if k == j)) for j in range(lower)),
         row,
@@ -214,8 +208,12 @@ def gathered(i: int, row: Row, places: Sequence[Any], weights: Sequence[Any]) ->
 
 
 def _sum(weights: Sequence[Any]) -> Any:
-    is_of_numbers = not weights or isinstance(weights[0], float)
-    return math.fsum(weights) if is_of_numbers else reduce(add, weights)
+    # Rounded first, as the kernel rounds them: those that cancel there cancel here.
+    if all(
+        isinstance(w, (float, np.ndarray, np.generic)) and not np.iscomplexobj(w) for w in weights
+    ):
+        return math.fsum(map(_number, weights))
+    return reduce(add, weights)
 
 
 def _number(weight: Any) -> Any:

@@ -129,7 +129,10 @@ def along_direction(direction: Any, count: int, library: Library, input: Any) ->
             f"direction must have a number for each of the {count} differentiated dims, "
             f"but has shape {tuple(array.shape)}."
         )
-    return [array[k] for k in range(count)]
+    if library.kind(array, "direction") == "complex":
+        raise GridTypeError("direction must be real numbers, but is complex.")
+    one = library.tensor(1.0, input)  # as wide as numbers are
+    return [array[k] * one for k in range(count)]
 
 
 def resolve_direction(direction: Any, count: int) -> tuple[float, ...]:

@@ -279,7 +279,11 @@ def _told(arguments: tuple[Any, ...], library: Standard) -> tuple[Any, Any]:
 
 
 def _arrays(library: Standard, options: tuple[Any, ...]) -> list[Any]:
-    """The coordinates that are arrays of the library."""
+    """The coordinates that are arrays, of the library or, else, as NumPy's."""
     spacing = options[2]
     given = spacing if isinstance(spacing, (list, tuple)) else [spacing]
-    return [entry for entry in given if library.owns(entry)]
+    return [
+        entry if library.owns(entry) else np.asarray(entry)
+        for entry in given
+        if library.owns(entry) or hasattr(entry, "__array__")
+    ]

@@ -125,8 +125,9 @@ class Positions:
                 self, parts=(*pick(ends[0], slice(0, n), ends[1]), xp.concat(shifts)), **made_anew
             )
         # Mirrored at the edge: as far beyond it as the inner neighbour is inside.
-        first = [slice(0, 1)] * below
-        last = [slice(n - 1, n)] * above
+        # Not `[...] * below`, for which PyTorch's compiler makes n a constant.
+        first = [slice(0, 1) for _ in range(below)]
+        last = [slice(n - 1, n) for _ in range(above)]
         shifts = [none]
         if below:
             shifts.insert(0, difference(pick(*first), backwards(slice(1, below + 1))))

@@ -3,7 +3,12 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from gridgrad.boundary import Sides
+
+# Weights of each sample's own up to which they are kept.
+_MANY = 4096
 
 
 class Row(NamedTuple):
@@ -25,7 +30,10 @@ class Row(NamedTuple):
     def times(self, factor: Any) -> "Row":
         """The row of so many times the derivative: a number, or a 0-d array that is traced."""
         weights, divisor = self.weights, self.divisor
-        if isinstance(weights[0], (float, int)) or not isinstance(factor, (float, int)):
+        if not isinstance(factor, (float, int)):
+            # What it turns out to weight with 0 is not to be read, so it is a part of the weights.
+            weights, divisor = tuple(w / divisor * factor for w in weights), 1.0
+        elif isinstance(weights[0], (float, int)):
             divisor = divisor / factor
         else:
             weights = tuple(w * factor for w in weights)
@@ -90,6 +98,13 @@ class Stencil(NamedTuple):
     # transpose of: a sample's weights are what its neighbours weight it with. It may be the caller's memory.
     line: Any = None
     line_from: int = 0
+    # What this is the transpose of, whose transpose is not worked out again, to other roundings.
+    back: Any = None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its weights are too many to be kept, as they may be those of one call only."""
+        return self.line is not None or np.size(self.interior.weights[0]) > _MANY
 
     def linear(self) -> "Stencil":
         """The stencil with 0 for numbers beyond the edges."""

@@ -93,7 +93,9 @@ def window(stencil: Stencil, n: int, held: Span, makes_weights: bool = False) ->
     if last <= first:
         # The kernel may run the last row where the interior's would be: none is beyond it.
         *lower, upper = (edge(i) for i in range(held.first, held.last))
-        return stencil._replace(lower=tuple(lower), interior=empty, upper=(upper,), line=None)
+        return stencil._replace(
+            lower=tuple(lower), interior=empty, upper=(upper,), line=None, back=None
+        )
     line, line_from = None, 0
     if stencil.line is not None and makes_weights:
         # What a transpose's weights are made from reaches as far as the weights that they are.
@@ -115,6 +117,7 @@ def window(stencil: Stencil, n: int, held: Span, makes_weights: bool = False) ->
         upper=tuple(edge(i) for i in range(last, held.last)),
         line=line,
         line_from=line_from,
+        back=None,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from gridgrad.arrays.tensors import promoted
 from gridgrad.plan import Plan
 
 Run = Callable[[Plan, Sequence[Any], Sequence[Any], Sequence[Any]], tuple[Any, ...]]
@@ -57,7 +58,7 @@ class Work:
         plan = self.plan.adjoint(shape).among(given, wanted)
         computes = list(dtypes)
         for k, grad in plan.links():
-            computes[k] = torch.promote_types(computes[k], self.computes[given[grad]])
+            computes[k] = promoted(computes[k], self.computes[given[grad]])
         results = [
             dtype if dtype.is_complex or not compute.is_complex else compute  # its real part, later
             for dtype, compute in zip(dtypes, computes, strict=True)

@@ -58,10 +58,15 @@ def _find(x: Any, name: str) -> Standard:
                 from gridgrad.arrays.traced import Traced  # with which comes all of the compiler
 
                 return Traced()
-            from gridgrad.arrays.tensors import is_distributed
+            from gridgrad.arrays.tensors import is_distributed, is_transforming
             from gridgrad.arrays.torch import Torch
 
-            return _of_ranks() if is_distributed(x) else Torch(_of_ranks)
+            is_of_ranks = is_distributed(x)
+            if is_of_ranks and not is_transforming():
+                return _of_ranks()
+            torch_library = Torch(_of_ranks)
+            torch_library.is_told_by_type = not is_of_ranks
+            return torch_library
     if hasattr(x, "gridgrad_library"):
         library: Standard = x.gridgrad_library()  # ours: it is no array of a library
         return library

@@ -8,6 +8,7 @@ import torch
 from torch import distributed
 
 from gridgrad.arrays.blocks import Faces, Piece
+from gridgrad.arrays.tensors import is_nowhere
 
 
 class Letters:
@@ -82,9 +83,9 @@ def exchange(letters: Sequence[tuple[Any, Sequence[int], Letters]]) -> None:
     for group, ranks, post in letters:
         orders = [
             *(distributed.P2POp(distributed.isend, letter, ranks[reader], group)
-              for reader, letter in post.sent.items() if not letter.is_meta),
+              for reader, letter in post.sent.items() if not is_nowhere(letter)),
             *(distributed.P2POp(distributed.irecv, letter, ranks[writer], group)
-              for writer, letter in post.received.items() if not letter.is_meta),
+              for writer, letter in post.received.items() if not is_nowhere(letter)),
         ]  # fmt: skip
         if orders:
             waiting += distributed.batch_isend_irecv(orders)

@@ -7,7 +7,7 @@ import numpy as np
 
 from gridgrad.arrays.standard import Quick, Small, Standard
 from gridgrad.engines import cpu, jobs
-from gridgrad.engines.memory import address, are_apart, empty_like, extent, quick_address
+from gridgrad.engines.memory import address, are_apart, empty_like, extent, quick_address, span
 from gridgrad.engines.recycling import maker
 from gridgrad.errors import GridError, GridTypeError
 from gridgrad.plan import Plan
@@ -151,7 +151,7 @@ class _Quick:
                 return None
         if out is not None and not (
             all(x.flags.writeable for x in out)
-            and are_apart(places, self._extents, self._count, map(_span, read))
+            and are_apart(places, self._extents, self._count, map(span, read))
         ):
             return None
         self._job(places)
@@ -183,13 +183,6 @@ def _teller(arrays: Sequence[Any]) -> Callable[[Any], int]:
 
 def _fresh(x: Any, dtypes: Sequence[Any]) -> list[Any]:
     return [empty_like(x, dtype) for dtype in dtypes]
-
-
-def _span(x: Any) -> tuple[int, int]:
-    """Where the first byte of x stands, and the one past its last."""
-    first, stop = extent(x.shape, x.strides, x.itemsize)
-    place = address(x)
-    return place + first, place + stop
 
 
 def _are_masked(inputs: Sequence[Any]) -> bool:

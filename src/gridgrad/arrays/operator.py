@@ -31,9 +31,12 @@ _MADE_BY = zlib.crc32(
     b"".join(
         files("gridgrad").joinpath(name).read_bytes()
         for name in (
+            "adjoint.py",
+            "arrays/autograd.py",
             "arrays/expressions.py",
             "arrays/fused.py",
             "arrays/near.py",
+            "arrays/operator.py",
             "arrays/origin.py",
             "arrays/standard.py",
             "arrays/traced.py",
@@ -42,6 +45,7 @@ _MADE_BY = zlib.crc32(
             "discretization.py",
             "engines/pairs.py",
             "engines/reference.py",
+            "plan.py",
             "stencil.py",
         )
     )

@@ -10,16 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 from torch import empty_like, is_grad_enabled
-from torch._C import _get_tracing_state, _len_torch_dispatch_stack, _len_torch_function_stack
+from torch._C import (
+    _get_function_stack_at,
+    _get_tracing_state,
+    _len_torch_dispatch_stack,
+    _len_torch_function_stack,
+)
 from torch._C._dynamo.eval_frame import get_eval_frame_callback
 from torch._C._functorch import is_legacy_batchedtensor, peek_interpreter_stack
 from torch.autograd import forward_ad
+from torch.utils._device import DeviceContext
 
 from gridgrad.arrays.autograd import Work
 from gridgrad.arrays.openmp import team
 from gridgrad.arrays.standard import Small
 from gridgrad.engines import cpu, jobs, memory
-from gridgrad.engines.memory import are_apart, extent, quick_address
+from gridgrad.engines.memory import are_apart, extent, quick_address, span
 from gridgrad.engines.recycling import LARGE, maker
 
 _KINDS = (torch.Tensor, torch.nn.Parameter)
@@ -47,10 +53,15 @@ def is_plain(x: Any) -> bool:
         and peek_interpreter_stack() is None
         and not is_legacy_batchedtensor(x)
         and not _len_torch_dispatch_stack()
-        and not _len_torch_function_stack()
+        and (not (count := _len_torch_function_stack()) or _are_of_devices(count))
         and get_eval_frame_callback() is None  # the compiler, which has given up on a caller
         and _get_tracing_state() is None
     )
+
+
+def _are_of_devices(count: int) -> bool:
+    """Whether the modes of so many that are on say only where new tensors are made."""
+    return all(type(_get_function_stack_at(k)) is DeviceContext for k in range(count))
 
 
 def layout(x: Any) -> Any:
@@ -250,7 +261,9 @@ def _fresh(x: Any, dtype: Any, count: int) -> list[Any]:
 
 
 def _span(x: Any) -> tuple[int, int]:
-    """Where the first byte of x stands, and the one past its last."""
+    """The same of a tensor, or of an array of NumPy."""
+    if isinstance(x, np.ndarray):
+        return span(x)
     size = x.element_size()
     first, stop = extent(x.shape, [size * stride for stride in x.stride()], size)
     return x.data_ptr() + first, x.data_ptr() + stop

@@ -25,10 +25,25 @@ def _is_functionalizing() -> bool:
 is_transforming._dynamo_marked_constant = True  # type: ignore[attr-defined]  # functions may have any
 
 
+def promoted(a: Any, b: Any) -> Any:
+    """The dtype of what is made of two others."""
+    # Where they are one, no function is asked, which an exported program would record.
+    return a if a == b else torch.promote_types(a, b)
+
+
 def is_distributed(x: Any) -> bool:
     """Whether x is a DTensor, whose module takes long to import."""
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(x, module.DTensor)
+
+
+def holds_ranks(x: Any) -> bool:
+    """Whether x is a DTensor, or what a transform makes of one."""
+    if "torch.distributed.tensor" not in sys.modules:
+        return False
+    while torch._C._functorch.is_functorch_wrapped_tensor(x):
+        x = torch._C._functorch.get_unwrapped(x)
+    return is_distributed(x)
 
 
 def is_memory(x: Any, device: str = "cpu") -> bool:

@@ -18,6 +18,7 @@ from gridgrad.arrays.tensors import (
     as_numpy,
     extent,
     from_numpy,
+    holds_ranks,
     inside_transform,
     is_asked,
     is_differentiated,
@@ -28,6 +29,7 @@ from gridgrad.arrays.tensors import (
     is_transforming,
     is_watched,
     laid_out,
+    promoted,
 )
 from gridgrad.engines import cpu
 from gridgrad.engines.memory import BFLOAT16, empty_like
@@ -67,7 +69,8 @@ class Torch(Standard):
         self.name, self._of_ranks = "torch", of_ranks
 
     def owns(self, value: Any) -> bool:
-        return isinstance(value, torch.Tensor) and not is_distributed(value)
+        # A transform may hold DTensors, which are told from others where it is done.
+        return isinstance(value, torch.Tensor) and (not is_distributed(value) or is_transforming())
 
     def kind(self, x: Any, name: str) -> str:
         if x.layout != torch.strided:
@@ -85,6 +88,10 @@ class Torch(Standard):
 
     def read(self, x: Any) -> Any:
         """The values of x on any device as a NumPy array, or None where a transform keeps them to itself."""
+        if self._of_ranks is not None and is_distributed(x):
+            found = self._of_ranks()
+            found.check_device(x, x, "spacing")
+            return found.values(x)
         if is_hidden(x):
             return None
         if is_transforming():
@@ -93,6 +100,8 @@ class Torch(Standard):
         return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
 
     def is_followed(self, x: Any) -> bool:
+        if self._of_ranks is not None and is_distributed(x):
+            return self._of_ranks().is_followed(x)
         return is_hidden(x) or is_differentiated(x) or is_asked(x) or self.values(x) is None
 
     def check_device(self, x: Any, input: Any, name: str) -> None:
@@ -113,7 +122,7 @@ class Torch(Standard):
         return bool(x.device.type != "mps")
 
     def promote(self, a: Any, b: Any) -> Any:
-        return torch.promote_types(a, b)
+        return promoted(a, b)
 
     def is_symbolic(self, number: Any) -> bool:
         return isinstance(number, (torch.SymFloat, torch.SymInt))
@@ -157,6 +166,8 @@ class Torch(Standard):
             )
 
     def overlap(self, a: Any, b: Any) -> bool:
+        if isinstance(b, np.ndarray):
+            return is_memory(a) and share_memory(as_numpy(a), b)
         if not isinstance(b, torch.Tensor) or a.device != b.device:
             return False
         if is_memory(a) and is_memory(b):
@@ -208,8 +219,14 @@ class Torch(Standard):
                 self.run, inputs, plan, inputs, results, computes, out
             )
             return found
-        if self._of_ranks is not None and any(map(is_distributed, inputs)):
-            return self._of_ranks().run(plan, inputs, results, computes, out)
+        if self._of_ranks is not None and any(map(holds_ranks, inputs)):
+            if not is_runnable(plan):
+                raise GridError(
+                    "A spacing that is complex, or that a transform differentiates or batches, is not "
+                    "offered for DTensors."
+                )
+            if any(map(is_distributed, inputs)):
+                return self._of_ranks().run(plan, inputs, results, computes, out)
         if any(map(is_watched, inputs)) and _is_known(plan):
             found = follow(Followed, Work(self.run, plan.owning(), results, computes), inputs)
             if out is None:

@@ -138,16 +138,23 @@ def _ahead_at(
                 for number in entry:
                     if not isinstance(number, (int, float)) or not has_static_value(number):
                         return None
-                array = torch.tensor(entry, dtype=torch.float64)
+                # Integers keep all their digits.
+                whole = [number for number in entry if isinstance(number, int)]
+                kind = torch.int64 if len(whole) == len(entry) else torch.float64
+                array = torch.tensor(entry, dtype=kind)
             else:
                 array = torch.as_tensor(entry)
             if array.ndim != 1 or array.requires_grad or array.device.type != "cpu":
+                return None
+            if array.is_complex():  # no engine takes such weights
                 return None
             if not has_static_value(array.shape[0]) or not _is_plain(array.__class__):
                 return None
             coordinates = (*coordinates, array)
             is_own = isinstance(entry, torch.Tensor)
             told = (*told, (is_own, array.dtype, array.shape[0]))
+        elif isinstance(entry, bool):  # which says here what is told: others refuse it
+            return None
         elif isinstance(entry, (int, float)) and has_static_value(entry):
             told = (*told, entry)
         else:

@@ -163,10 +163,7 @@ def _remembered(plan: Plan, how: tuple[Any, ...], make: Callable[[], Any]) -> An
 
 def _is_long(plan: Plan) -> bool:
     """Whether weights are too many to keep, or not kept by the stencils themselves."""
-    return any(
-        each.line is not None or np.size(each.interior.weights[0]) > 4096
-        for each in (term.stencil for term in plan.terms)
-    )
+    return any(term.stencil.is_long for term in plan.terms)
 
 
 def _real(dtype: Any) -> Any:

@@ -65,6 +65,13 @@ def extent(shape: Sequence[int], strides: Sequence[int], size: int) -> tuple[int
     return sum(min(end, 0) for end in ends), sum(max(end, 0) for end in ends) + size
 
 
+def span(x: Any) -> tuple[int, int]:
+    """Where the first byte of an array stands, and the one past its last."""
+    first, stop = extent(x.shape, x.strides, x.itemsize)
+    place = address(x)
+    return place + first, place + stop
+
+
 def are_apart(
     places: Sequence[int], extents: Sequence[tuple[int, int]], count: int, read: Iterable[tuple[int, int]]
 ) -> bool:  # fmt: skip

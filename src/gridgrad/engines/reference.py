@@ -122,10 +122,8 @@ def _sum(
         if row.sides is not None:
             start = place(start, n, row.sides)
             if isinstance(start, Fixed):
-                like = _window(samples[0], dim, first, last)
                 # A sum, of which PyTorch's compiler knows how to leave the number open.
-                parts = [xp.zeros_like(like) + start.value]
-                return (*parts, *(xp.zeros_like(like) for _ in samples[1:]))
+                return (xp.zeros_like(_window(samples[0], dim, first, last)) + start.value,)
             stop = start + 1
         return tuple(_window(part, dim, start, stop) for part in samples)
 
@@ -184,7 +182,7 @@ def _sum_of_numbers(
         if minus is None:
             change = reduce(add, sample(plus))
         elif not same(plus, minus):
-            change = difference(sample(plus), sample(minus))
+            change = _change(sample(plus), sample(minus))
         else:
             continue
         terms.append(change if w == 1 else w * change)
@@ -210,12 +208,11 @@ def _sum_of_arrays(
         return None
     other = others[0]
     unread = (weight[0] == 0) & ~xp.isfinite(sample(0)[0])
-    reference = tuple(
-        xp.where(unread, there, here) for there, here in zip(sample(other), sample(0), strict=True)
-    )
+    pairs = zip(*_alike(sample(other), sample(0)), strict=True)
+    reference = tuple(xp.where(unread, there, here) for there, here in pairs)
     total = 0
     for k in others:
-        change = difference(sample(k), reference)
+        change = _change(sample(k), reference)
         absent = weight[k] == 0
         if not isinstance(row.weights[0], np.ndarray):
             # Another weight, of which this may be differentiated, would have the sample count.
@@ -224,6 +221,15 @@ def _sum_of_arrays(
             absent = absent | unread
         total = total + weight[k] * xp.where(absent, xp.zeros_like(change), change)
     return total
+
+
+def _change(a: tuple[Any, ...], b: tuple[Any, ...]) -> Any:
+    return difference(*_alike(a, b))
+
+
+def _alike(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Two samples in as many parts; a number beyond an edge has one, since it is none of integers."""
+    return (a, b) if len(a) == len(b) else ((reduce(add, a),), (reduce(add, b),))
 
 
 def _window(part: Any, dim: int, start: Any, stop: Any) -> Any:
