@@ -104,7 +104,10 @@ class Stencil(NamedTuple):
     @property
     def is_long(self) -> bool:
         """Whether its weights are too many to be kept, as they may be those of one call only."""
-        return self.line is not None or np.size(self.interior.weights[0]) > _MANY
+        if self.line is not None:
+            return True
+        weight = self.interior.weights[0]
+        return isinstance(weight, np.ndarray) and weight.size > _MANY
 
     def linear(self) -> "Stencil":
         """The stencil with 0 for numbers beyond the edges."""
