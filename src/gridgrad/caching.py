@@ -27,12 +27,24 @@ def constant(function: Callable[..., Any]) -> Callable[..., Any]:
 @constant
 def is_compiling() -> bool:
     """Whether `torch.compile` or `torch.export` is reading this code rather than running it."""
+    # Asked at every call: PyTorch is looked for until it is there.
+    return _is_compiling() if _is_compiling is not None else _look_for_torch()
+
+
+_is_compiling: Callable[[], bool] | None = None
+
+
+def _look_for_torch() -> bool:
+    global _is_compiling
     torch = sys.modules.get("torch")
-    if torch is None:
+    if torch is None or not hasattr(torch, "compiler"):  # or its import is under way
         return False
-    if torch.compiler.is_compiling():
-        return True
-    # Compilers before this say so only to what they read, which this is not.
-    return not hasattr(torch.compiler, "_compile_session_context") and (
-        torch._guards.TracingContext.try_get() is not None
-    )
+
+    def of_older() -> bool:
+        # They say so only to what they read, which this is not.
+        says_so: bool = torch.compiler.is_compiling()
+        return says_so or torch._guards.TracingContext.try_get() is not None
+
+    is_newer = hasattr(torch.compiler, "_compile_session_context")
+    _is_compiling = torch.compiler.is_compiling if is_newer else of_older
+    return _is_compiling()

@@ -12,7 +12,7 @@ import torch
 from torch import empty_like, is_grad_enabled
 from torch._C import (
     _get_function_stack_at,
-    _get_tracing_state,
+    _is_tracing,
     _len_torch_dispatch_stack,
     _len_torch_function_stack,
 )
@@ -55,7 +55,7 @@ def is_plain(x: Any) -> bool:
         and not _len_torch_dispatch_stack()
         and (not (count := _len_torch_function_stack()) or _are_of_devices(count))
         and get_eval_frame_callback() is None  # the compiler, which has given up on a caller
-        and _get_tracing_state() is None
+        and not _is_tracing()
     )
 
 

@@ -84,7 +84,7 @@ def is_hidden(x: Any) -> bool:
     """Whether a transform, a subclass, a mode or a compiler keeps the values of x to itself."""
     return bool(
         torch.compiler.is_compiling()
-        or torch._C._get_tracing_state() is not None
+        or torch._C._is_tracing()
         or torch._C._len_torch_dispatch_stack() > 0
         or type(x).__torch_dispatch__ is not torch.Tensor.__torch_dispatch__
         or x.device.type == "meta"
@@ -106,7 +106,7 @@ def is_watched(x: Any) -> bool:
     # None of gradcheck's batches, `functionalize` and `jit.trace` knows functions with a backward pass of
     # their own.
     is_batched = torch._C._functorch.is_legacy_batchedtensor(x)
-    if is_batched or _is_functionalizing() or torch._C._get_tracing_state() is not None:
+    if is_batched or _is_functionalizing() or torch._C._is_tracing():
         return False
     return torch._C._functorch.is_functorch_wrapped_tensor(x) or is_differentiated(x)
 
